@@ -1,0 +1,21 @@
+//! Which backend a client was on: the key it carries, what becomes of it, and what is written back.
+//!
+//! Everything here is a function of facts, time and random numbers that are handed in; nothing in
+//! this module does I/O. The path of one request is [`cookies::Cutter::cut`], [`sealed::open`],
+//! [`resolve::resolve`], and for the response [`stamp::stamp`] and [`sealed::seal`].
+
+pub mod cookies;
+pub mod keyring;
+pub mod names;
+pub mod resolve;
+pub mod sealed;
+pub mod set_cookie;
+pub mod stamp;
+
+pub use cookies::Cutter;
+pub use keyring::KeyRing;
+pub use names::CookieNames;
+pub use resolve::{Presented, Resolution, Terms, resolve};
+pub use sealed::{Binding, Unreadable};
+pub use set_cookie::SetCookie;
+pub use stamp::{Kept, Stamp, Standing, stamp};

@@ -1,0 +1,156 @@
+//! Consistent hashing: 150 points on a ring for each unit of weight, placed by backend *id*.
+//!
+//! Point `i` of a backend: SHA-256(id ‖ 0 ‖ i / 4 as u32, big-endian), cut into four numbers of 64
+//! bits, of which it is number `i mod 4` (big-endian). Nothing else goes in, so every machine and
+//! every release lays out the same ring, and neither list order nor address matter. A client's
+//! place is a SipHash-2-4 of its key under a secret: who cannot compute it cannot aim.
+
+use crate::pool::Member;
+use pingora_load_balancing::Backend as PingoraBackend;
+use pingora_load_balancing::selection::{BackendIter, BackendSelection};
+use sha2::{Digest, Sha256};
+use siphasher::sip::SipHasher24;
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+/// Points for one unit of weight.
+pub const POINTS_PER_WEIGHT: u32 = 150;
+
+/// What a ring is built with besides its backends.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RingConfig {
+    /// Secret that clients' places are computed with. Gateways with the same seed agree.
+    pub seed: [u8; 16],
+}
+
+/// The ring of one service.
+pub struct Ring {
+    /// Positions, ascending.
+    points: Box<[u64]>,
+    /// Whose point it is: an index into `backends`.
+    owners: Box<[u32]>,
+    /// For each value of a position's leading bits, the first point at or after it. Positions are
+    /// evenly spread, so a look-up is one step here and about one step in `points`.
+    starts: Box<[u32]>,
+    /// How far a position is shifted to leave its leading bits.
+    shift: u32,
+    backends: Box<[PingoraBackend]>,
+    place: SipHasher24,
+}
+
+impl std::fmt::Debug for Ring {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Ring({} points, {} backends)", self.points.len(), self.backends.len())
+    }
+}
+
+impl BackendSelection for Ring {
+    type Iter = RingWalk;
+    type Config = RingConfig;
+
+    fn build(backends: &BTreeSet<PingoraBackend>) -> Self {
+        Self::build_with_config(backends, &RingConfig { seed: [0; 16] })
+    }
+
+    fn build_with_config(backends: &BTreeSet<PingoraBackend>, config: &RingConfig) -> Self {
+        let backends: Box<[PingoraBackend]> = backends.iter().cloned().collect();
+        let mut placed: Vec<(u64, &str, u32)> = Vec::new();
+        for (owner, backend) in (0_u32..).zip(&backends) {
+            let Some(member) = Member::of(backend) else { continue };
+            let id = member.backend.id.as_str();
+            let count = member.backend.weight * POINTS_PER_WEIGHT;
+            placed.extend(points(id, count).map(|point| (point, id, owner)));
+        }
+        // equal positions (one in billions) go to the lesser id, on every machine
+        placed.sort_unstable();
+        placed.dedup_by_key(|(point, ..)| *point);
+
+        let bits = usize::BITS - placed.len().leading_zeros();
+        let shift = u64::BITS - bits.max(1);
+        let mut starts = Vec::with_capacity((1_usize << bits.max(1)) + 1);
+        let mut at = 0_u32;
+        let mut ahead = placed.iter().map(|(point, ..)| point >> shift).peekable();
+        for leading in 0..(1_u64 << bits.max(1)) {
+            while ahead.next_if(|point| *point < leading).is_some() {
+                at += 1;
+            }
+            starts.push(at);
+        }
+        Self {
+            points: placed.iter().map(|(point, ..)| *point).collect(),
+            owners: placed.iter().map(|(.., owner)| *owner).collect(),
+            starts: starts.into(),
+            shift,
+            backends,
+            place: SipHasher24::new_with_key(&config.seed),
+        }
+    }
+
+    fn iter(self: &Arc<Self>, key: &[u8]) -> RingWalk {
+        RingWalk {
+            at: self.first_at_or_after(self.place.hash(key)),
+            left: self.points.len(),
+            ring: Arc::clone(self),
+        }
+    }
+}
+
+impl Ring {
+    /// How many points there are.
+    pub fn len(&self) -> usize {
+        self.points.len()
+    }
+
+    /// Whether no backend has a weight.
+    pub fn is_empty(&self) -> bool {
+        self.points.is_empty()
+    }
+
+    fn first_at_or_after(&self, place: u64) -> usize {
+        let leading = usize::try_from(place >> self.shift).unwrap_or(usize::MAX);
+        let start = self.starts.get(leading).copied().unwrap_or(0) as usize;
+        let ahead = self.points.get(start..).unwrap_or_default();
+        start + ahead.iter().take_while(|point| **point < place).count()
+    }
+}
+
+/// The points of one backend, in no order.
+fn points(id: &str, count: u32) -> impl Iterator<Item = u64> {
+    (0..count.div_ceil(4))
+        .flat_map(move |quad| {
+            let mut hash = Sha256::new();
+            hash.update(id.as_bytes());
+            hash.update([0]);
+            hash.update(quad.to_be_bytes());
+            let digest: [u8; 32] = hash.finalize().into();
+            let number = |nth: usize| {
+                let bytes = digest.iter().skip(8 * nth).take(8);
+                bytes.fold(0, |number, byte| number << 8 | u64::from(*byte))
+            };
+            [number(0), number(1), number(2), number(3)]
+        })
+        .take(count as usize)
+}
+
+/// The candidates for one client, clockwise from its place; each point once, so a backend comes
+/// again and again.
+pub struct RingWalk {
+    ring: Arc<Ring>,
+    at: usize,
+    left: usize,
+}
+
+impl BackendIter for RingWalk {
+    fn next(&mut self) -> Option<&PingoraBackend> {
+        self.left = self.left.checked_sub(1)?;
+        if self.at >= self.ring.points.len() {
+            self.at = 0;
+        }
+        let owner = *self.ring.owners.get(self.at)?;
+        self.at += 1;
+        self.ring.backends.get(owner as usize)
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,45 @@
+//! `stickfast demo`: three toy backends and the gateway in one process, and three lines to paste.
+
+mod toy;
+
+use super::files;
+use crate::server;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+const CONFIG: (&str, &str) = ("conf/demo.yaml", include_str!("../../conf/demo.yaml"));
+
+/// Runs the demo until a signal ends it.
+pub(super) fn run(overlays: Vec<PathBuf>, backends_only: bool) -> anyhow::Result<()> {
+    let files = files(Some(CONFIG), overlays);
+    let config = files.read()?;
+    let backends = config.services.iter().flat_map(|service| &service.backends);
+    let toys = backends
+        .map(|backend| Ok((backend.id.value.clone(), backend.address.value.parse()?)))
+        .collect::<anyhow::Result<Vec<(String, SocketAddr)>>>()?;
+    let toys = toy::start(toys)?;
+    if backends_only {
+        return toys.wait();
+    }
+    server::run(files, Box::new(|addresses| addresses.iter().take(1).for_each(lines_to_paste)))?;
+    Ok(())
+}
+
+fn lines_to_paste(gateway: &SocketAddr) {
+    println!(
+        "
+Three backends (b1, b2, b3) and the gateway are up. Paste these into another terminal:
+
+  curl -si -c demo.jar http://{gateway}/
+      the first answer sets a cookie
+
+  for i in 1 2 3; do curl -s -b demo.jar http://{gateway}/; done
+      with the cookie, the same backend answers every time
+
+  curl -s -b demo.jar http://{gateway}/stop; curl -si -b demo.jar -c demo.jar http://{gateway}/
+      that backend stops: the client moves to another one, once, and gets a new cookie
+
+Ctrl-C ends the demo. Each request shows below; affinity=VN means: valid key, nothing to write.
+"
+    );
+}

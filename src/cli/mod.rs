@@ -1,0 +1,86 @@
+//! The command line: what the operator asked for, carried out, and the exit code.
+
+mod demo;
+
+use crate::server::{self, Files};
+use clap::{Args, Parser, Subcommand};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+/// A load balancer that keeps each client with the backend that holds its state.
+#[derive(Parser, Debug)]
+#[command(name = "stickfast", version, about)]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand, Debug)]
+enum Command {
+    /// Serve until a signal ends it: SIGTERM after open requests, SIGINT at once. SIGHUP reads the
+    /// files again.
+    Run(Sources),
+    /// Say whether the files are valid: exit code 0, or 1 with every fault on standard error.
+    Check(Sources),
+    /// Serve three toy backends and the gateway in one process, to try it out.
+    Demo(DemoOptions),
+    /// Print a fresh secret for `sessionAffinity.keys`.
+    Keygen,
+}
+
+#[derive(Args, Debug)]
+struct Sources {
+    /// A configuration file; several are merged in order.
+    #[arg(short = 'c', long = "config", value_name = "FILE", required = true)]
+    config: Vec<PathBuf>,
+}
+
+#[derive(Args, Debug)]
+struct DemoOptions {
+    /// A file that is merged over the demo's own configuration.
+    #[arg(short = 'c', long = "config", value_name = "FILE")]
+    config: Vec<PathBuf>,
+    /// Only the toy backends, for a gateway in another process.
+    #[arg(long)]
+    backends_only: bool,
+}
+
+/// Carries out the command line of this process.
+pub fn main() -> ExitCode {
+    match Cli::parse().command.carry_out() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(why) => {
+            eprintln!("{why:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+impl Command {
+    fn carry_out(self) -> anyhow::Result<()> {
+        match self {
+            Self::Run(sources) => Ok(server::run(files(None, sources.config), Box::new(|_| {}))?),
+            Self::Check(sources) => {
+                let names: Vec<String> =
+                    sources.config.iter().map(|path| path.display().to_string()).collect();
+                server::check(&files(None, sources.config))?;
+                println!("{} is valid", names.join(" + "));
+                Ok(())
+            }
+            Self::Demo(options) => demo::run(options.config, options.backends_only),
+            Self::Keygen => {
+                println!("{}", server::keygen());
+                Ok(())
+            }
+        }
+    }
+}
+
+fn files(built_in: Option<(&'static str, &'static str)>, paths: Vec<PathBuf>) -> Files {
+    Files { built_in, paths, environment: Box::new(environment) }
+}
+
+#[allow(clippy::disallowed_methods, reason = "the one place that may read the environment")]
+fn environment(name: &str) -> Option<String> {
+    std::env::var(name).ok()
+}

@@ -1,0 +1,215 @@
+//! `sessionAffinity`: how a client finds back to its backend. A rule's own section is laid over
+//! the router's before either means anything, so that a rule may change one key of it.
+
+use super::At;
+use super::merge::merge;
+use super::node::{Content, Node};
+use super::scalar::{Parsed, Scalar, in_words};
+use super::section::Section;
+use super::syntax::{is_host_name, is_token};
+use super::written::{Affinity, Cookie, Key, SameSite, Secure};
+use crate::model::Secret;
+use std::time::Duration;
+
+const SECOND: Duration = Duration::from_secs(1);
+
+/// A sealed key names its period by 4 bits, so 16 in all: besides these the one that runs and the
+/// one ahead.
+const OPEN_PERIODS: u32 = 14;
+
+/// `router.sessionAffinity`, the default of every rule.
+pub(super) struct Inherited<'a> {
+    node: Option<&'a Node>,
+    pub(super) affinity: Option<Affinity>,
+}
+
+pub(super) fn read_default<'a>(router: &mut Section<'a>) -> Inherited<'a> {
+    let node = router.node("sessionAffinity");
+    Inherited { node, affinity: node.and_then(|node| read(router.reader.section(node))) }
+}
+
+impl Inherited<'_> {
+    /// What is in force for a rule.
+    pub(super) fn read_rule(&self, rule: &mut Section) -> Option<Affinity> {
+        let Some(own) = rule.node("sessionAffinity") else { return self.affinity.clone() };
+        let Some(router) = self.node else { return read(rule.reader.section(own)) };
+        let merged = lay_over(router.clone(), own);
+        merged.report_clashes(&rule.reader.reports);
+        read(rule.reader.section(&merged))
+    }
+}
+
+/// The rule's section over the router's. Two ways to say the same replace each other.
+fn lay_over(mut router: Node, own: &Node) -> Node {
+    let says = |key| own.get(key).is_some();
+    if says("method") || says("methods") {
+        forget(&mut router, &["method", "methods"]);
+    }
+    if says("duration") {
+        forget(&mut router, &["idleTimeout"]);
+        if let Some(cookie) = entry(&mut router, "cookie") {
+            forget(cookie, &["maxAge"]);
+        }
+    }
+    Node { at: own.at.clone(), ..merge(router, own.clone()) }
+}
+
+fn forget(node: &mut Node, keys: &[&str]) {
+    if let Content::Map(entries) = &mut node.content {
+        entries.retain(|(key, _)| !keys.contains(&key.as_str()));
+    }
+}
+
+fn entry<'a>(node: &'a mut Node, key: &str) -> Option<&'a mut Node> {
+    let Content::Map(entries) = &mut node.content else { return None };
+    entries.iter_mut().find(|(name, _)| name == key).map(|(_, node)| node)
+}
+
+/// Everything is checked even where the section is off.
+fn read(mut section: Section) -> Option<Affinity> {
+    let enabled = section.value("enabled", Scalar::flag).unwrap_or(true);
+    check_what_is_not_built(&mut section);
+    check_methods(&mut section);
+    let duration = section.value("duration", |s| s.duration(SECOND));
+    let idle = section.value("idleTimeout", |s| s.duration(SECOND));
+    let absolute = section.value("absoluteTimeout", |s| s.duration(SECOND));
+    let affinity = Affinity {
+        at: section.at.clone(),
+        cookie: cookie(section.section("cookie"), duration),
+        keys: keys(&mut section),
+        key_rotation: section.value("keyRotation", rotation).flatten(),
+        idle_timeout: idle.or(duration).unwrap_or(Duration::from_mins(30)),
+        absolute_timeout: absolute.unwrap_or(Duration::from_hours(8)),
+    };
+    check_times(&section, &affinity);
+    enabled.then_some(affinity)
+}
+
+fn check_what_is_not_built(section: &mut Section) {
+    section.later(&[
+        "headerName",
+        "onDraining",
+        "onFull",
+        "keyOver",
+        "exposeBackend",
+        "burst",
+        "consent",
+        "learn",
+        "envelope",
+        "sourceIP",
+        "rejectStatus",
+        "failback",
+        "adopt",
+        "algorithm",
+    ]);
+    let mut only = |key, built: &str, later: &[&str]| {
+        section.value(key, |s| s.choice(&[(built, ())], later));
+    };
+    only("encoding", "secure", &["hash", "plain"]);
+    only("policy", "Cookie", &["HashCookie", "ArrCookie", "CustomHeader"]);
+    only("onMissing", "redistribute", &["reject"]);
+    only("onUnhealthy", "redistribute", &["serve-once", "reject"]);
+}
+
+fn check_methods(section: &mut Section) {
+    let method = |s: &Scalar| s.choice(&[("cookie", ())], &["header", "query", "path", "sourceIP"]);
+    section.value("method", method);
+    section.values("methods", method);
+    if section.says("method") && section.says("methods") {
+        let at = section.blame(&["method", "methods"]);
+        section.reader.report(&at, "stands beside `methods`", "keep one of them");
+    }
+    section.reject_empty("methods", "write [cookie], or `enabled: false` to turn affinity off");
+}
+
+fn rotation(scalar: &Scalar) -> Parsed<Option<Duration>> {
+    match scalar.duration(Duration::ZERO)? {
+        Duration::ZERO => Ok(None),
+        _ => scalar.duration(SECOND).map(Some),
+    }
+}
+
+fn keys(section: &mut Section) -> Vec<Key> {
+    let (mut keys, mut ids) = (Vec::new(), Vec::new());
+    for mut key in section.sections("keys") {
+        key.require("id", "add a number from 0 to 15");
+        key.require("secret", "add at least 16 bytes; several instances need the same");
+        let id = key.value_at("id", |s| s.number(0..=15));
+        let secret = key.value_at("secret", Scalar::secret);
+        if let Some(secret) = &secret
+            && secret.value.expose().len() < 16
+        {
+            let cure = "use at least 16 bytes, all of them random";
+            key.reader.report(&secret.at, "the secret is too short", cure);
+        }
+        let secret = secret.map_or_else(|| Secret::new(String::new()), |secret| secret.value);
+        let Some(id) = id else { continue };
+        keys.push(Key { id: u8::try_from(id.value).unwrap_or(0), secret });
+        ids.push(At { value: id.value.to_string(), at: id.at });
+    }
+    section.reader.report_repeats(ids.iter());
+    keys
+}
+
+fn cookie(mut cookie: Section, duration: Option<Duration>) -> Cookie {
+    cookie.later(&["expires", "isEssential", "extensions", "prefix"]);
+    let secure = [("auto", Secure::Auto), ("true", Secure::Always), ("false", Secure::Never)];
+    let same_site =
+        [("lax", SameSite::Lax), ("strict", SameSite::Strict), ("none", SameSite::None)];
+    let name = cookie.value("name", |s| {
+        s.checked("1 to 64 letters, digits and `!#$%&'*+-.^_`|~`", |name| {
+            name.len() <= 64 && is_token(name)
+        })
+    });
+    let path = cookie.value("path", |s| {
+        s.checked("a path that starts with `/`, without `;`", |path| {
+            path.starts_with('/') && !path.contains(|c: char| c == ';' || c.is_control())
+        })
+    });
+    let domain = cookie.value("domain", |s| {
+        s.checked("a domain such as example.com", |domain| {
+            domain.is_empty() || is_host_name(domain.strip_prefix('.').unwrap_or(domain))
+        })
+    });
+    let max_age = cookie.value("maxAge", |s| s.seconds(SECOND)).or(duration);
+    let read = Cookie {
+        name: name.unwrap_or_else(|| "gateway-backend".to_owned()),
+        path: path.unwrap_or_else(|| "/".to_owned()),
+        domain: domain.unwrap_or_default(),
+        max_age: max_age.map(|age| age.as_secs()),
+        http_only: cookie.value("httpOnly", Scalar::flag).unwrap_or(true),
+        secure: cookie.value("secure", |s| s.choice(&secure, &[])).unwrap_or(Secure::Auto),
+        same_site: cookie.value("sameSite", |s| s.choice(&same_site, &[])).unwrap_or(SameSite::Lax),
+    };
+    if read.same_site == SameSite::None && read.secure == Secure::Never {
+        let at = cookie.blame(&["sameSite", "secure"]);
+        let cure = "write `secure: true` or `auto`, or another `sameSite`";
+        cookie.reader.report(&at, "browsers drop `sameSite: none` with `secure: false`", cure);
+    }
+    read
+}
+
+fn check_times(section: &Section, affinity: &Affinity) {
+    let (idle, absolute) = (affinity.idle_timeout, affinity.absolute_timeout);
+    if idle > absolute {
+        let at = section.blame(&["absoluteTimeout", "idleTimeout", "duration"]);
+        let (idle, absolute) = (in_words(idle), in_words(absolute));
+        let problem = format!("absoluteTimeout ({absolute}) is below idleTimeout ({idle})");
+        section.reader.report(&at, problem, format!("set absoluteTimeout to {idle} or more"));
+    }
+    let longest = affinity.key_rotation.map(|period| period.saturating_mul(OPEN_PERIODS));
+    if let Some(longest) = longest
+        && absolute > longest
+    {
+        let at = section.blame(&["keyRotation", "absoluteTimeout"]);
+        let problem = format!(
+            "absoluteTimeout ({}) is longer than {OPEN_PERIODS} times keyRotation",
+            in_words(absolute)
+        );
+        let period = Duration::from_secs(absolute.as_secs().div_ceil(u64::from(OPEN_PERIODS)));
+        let (longest, period) = (in_words(longest), in_words(period));
+        let cure =
+            format!("set absoluteTimeout to {longest} or less, or keyRotation to {period} or more");
+        section.reader.report(&at, problem, cure);
+    }
+}

@@ -1,0 +1,40 @@
+//! The root of the language, and what its sections have to say about each other.
+
+use super::admin;
+use super::merge::merge;
+use super::node::Node;
+use super::router;
+use super::section::Reader;
+use super::server;
+use super::services;
+use super::written::Config;
+
+/// Reads all of the tree. Where there was a fault, the value is a stand-in.
+pub(super) fn read(reader: &Reader, root: &Node) -> Config {
+    let mut root = reader.section(root);
+    root.require("gateway", "everything stands below `gateway:`");
+    let mut gateway = root.section("gateway");
+    let server = server::read(gateway.section("server"));
+    let admin = admin::read(gateway.section("admin"));
+    if root.says("gateway") {
+        gateway.require("services", "add at least one service");
+    }
+    let services = services::read(&mut gateway);
+    let rules = router::read(&mut gateway, &services);
+    gateway.later(&["session", "websocket"]);
+
+    let address = admin.address.value;
+    let clashing = |at: &&super::At<_>| at.value == address && address.port() != 0;
+    for listener in server.listeners.iter().filter(clashing) {
+        let cure = "give the listener or `admin.address` another port";
+        reader.report(&listener.at, "is also the address of `admin`", cure);
+    }
+    Config { server, admin, services, rules }
+}
+
+/// Lays the files on each other; what they disagree about is reported.
+pub(super) fn merge_files(reader: &Reader, files: Vec<Node>) -> Option<Node> {
+    let merged = files.into_iter().reduce(merge)?;
+    merged.report_clashes(&reader.reports);
+    Some(merged)
+}

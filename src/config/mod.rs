@@ -1,0 +1,66 @@
+//! The files of the operator: read, merged, checked. Every fault of every file is found in one go
+//! and says where it stands and what to write instead.
+//!
+//! ```text
+//! Source ─► node: the tree ─► merge: one tree ─► section: typed reading ─► written::Config
+//!                 └──────────────── faults of all steps ────────────────► Faults
+//! ```
+//!
+//! The reading files (`gateway`, `server`, `admin`, `services`, `router`, `affinity`) are the one
+//! description of the language: each key stands there with its kind, range and default.
+
+mod admin;
+mod affinity;
+mod env;
+mod fault;
+mod gateway;
+mod locate;
+mod merge;
+mod node;
+pub mod place;
+mod router;
+mod scalar;
+mod section;
+mod server;
+mod services;
+mod suggest;
+mod syntax;
+#[cfg(test)]
+mod tests;
+pub mod written;
+
+pub use fault::{Fault, Faults};
+pub use place::{At, Origin, Source};
+pub use written::*;
+
+use fault::Reports;
+use node::Node;
+use section::Reader;
+use std::sync::Arc;
+
+/// Reads, merges (later files over earlier ones) and checks the files. `env` looks up a variable
+/// of the environment.
+///
+/// # Errors
+/// Every fault there is. While a file cannot be parsed, nothing is said about what is absent from
+/// the others.
+pub fn load(sources: Vec<Source>, env: &dyn Fn(&str) -> Option<String>) -> Result<Config, Faults> {
+    let reports = Reports::default();
+    let (mut files, mut faults) = (Vec::new(), Vec::new());
+    for source in sources {
+        match Node::parse(&Arc::new(source), &reports) {
+            Ok(node) => files.push(node),
+            Err(fault) => faults.push(fault),
+        }
+    }
+    let reader = Reader { env, reports, partial: !faults.is_empty() };
+    let config = gateway::merge_files(&reader, files).map(|tree| gateway::read(&reader, &tree));
+    faults.extend(reader.reports.into_faults());
+    match config {
+        Some(config) if faults.is_empty() => Ok(config),
+        None if faults.is_empty() => {
+            Err(Fault::of_file("stickfast".to_owned(), "no configuration file".to_owned()).into())
+        }
+        Some(_) | None => Err(faults.into()),
+    }
+}

@@ -1,0 +1,134 @@
+//! `services`: named sets of backends.
+
+use super::At;
+use super::scalar::{Parsed, Scalar};
+use super::section::Section;
+use super::syntax::{is_host_and_port, is_plain};
+use super::written::{Backend, HealthCheck, Policy, Probe, Service, Timeouts};
+use std::time::Duration;
+
+/// Any timeout must give the other side some time.
+const INSTANT: Duration = Duration::from_millis(1);
+
+pub(super) fn read(gateway: &mut Section) -> Vec<Service> {
+    gateway.reject_empty("services", "add at least one service");
+    let services = gateway.named_sections("services");
+    services.into_iter().map(|(id, section)| service(id, section)).collect()
+}
+
+fn service(id: At<String>, mut service: Section) -> Service {
+    let plain = |b: u8| b.is_ascii_alphanumeric() || b"._-".contains(&b);
+    if !(1..=64).contains(&id.value.len()) || !id.value.bytes().all(plain) {
+        let cure = "use 1 to 64 letters, digits, `.`, `_` and `-`";
+        service.reader.report(&id.at, "not a name for a service", cure);
+    }
+    service.later(&[
+        "discovery",
+        "outlierDetection",
+        "slowStart",
+        "limits",
+        "circuitBreaker",
+        "rebindRate",
+        "panicThreshold",
+        "retries",
+        "tls",
+        "http2",
+        "mirror",
+        "versions",
+        "sessionAffinity",
+    ]);
+    let policy =
+        service.section("loadBalancing").value("policy", policy).unwrap_or(Policy::RoundRobin);
+    let backends = backends(&mut service);
+    let health_check = service.optional("healthCheck").map(health_check);
+    let mut timeouts = service.section("timeouts");
+    let mut timeout = |key, default| {
+        let written = timeouts.value(key, |s| s.duration(INSTANT));
+        written.unwrap_or(Duration::from_secs(default))
+    };
+    let timeouts = Timeouts {
+        connect: timeout("connect", 1),
+        read: timeout("read", 60),
+        write: timeout("write", 60),
+    };
+    Service { id, backends, policy, health_check, timeouts }
+}
+
+fn policy(scalar: &Scalar) -> Parsed<Policy> {
+    let built = [("round-robin", Policy::RoundRobin), ("consistent-hash", Policy::ConsistentHash)];
+    let later = ["random", "least-connections", "power-of-two", "ip-hash", "header-hash", "maglev"];
+    scalar.choice(&built, &later)
+}
+
+fn backends(service: &mut Section) -> Vec<Backend> {
+    service.require("backends", "add at least one backend");
+    service.reject_empty("backends", "add at least one backend");
+    let sections = service.sections("backends");
+    let backends: Vec<_> = sections.into_iter().filter_map(backend).collect();
+    if !backends.is_empty() && backends.iter().all(|backend| backend.weight == 0) {
+        let cure = "give one of them a weight from 1 to 256";
+        let at = service.blame(&["backends"]);
+        service.reader.report_absence(&at, "no backend takes new clients", cure);
+    }
+    service.reader.report_repeats(backends.iter().map(|backend| &backend.id));
+    backends
+}
+
+fn backend(mut backend: Section) -> Option<Backend> {
+    let what = "an address such as 10.0.0.1:8080, [::1]:8080 or name:8080";
+    backend.require("address", &format!("add {what}"));
+    let address = backend.value_at("address", |s| s.checked(what, is_host_and_port));
+    let id = backend.value_at("id", |s| {
+        s.checked("1 to 100 printable characters without spaces, quotes, `,`, `;` and `\\`", |id| {
+            (1..=100).contains(&id.len()) && is_plain(id)
+        })
+    });
+    let weight = backend.value("weight", |s| s.number(0..=256)).unwrap_or(1);
+    let version = backend.value("version", |s| {
+        s.checked(
+            "text (numbers in quotes) of at most 64 printable characters without spaces, \
+             quotes, `,`, `;` and `\\`",
+            |version| version.len() <= 64 && is_plain(version),
+        )
+    });
+    let address = address?;
+    Some(Backend {
+        id: id.unwrap_or_else(|| address.clone()),
+        address,
+        weight: u32::try_from(weight).unwrap_or(1),
+        version: version.unwrap_or_default(),
+    })
+}
+
+fn health_check(mut check: Section) -> HealthCheck {
+    let is_http = [("http", true), ("tcp", false)];
+    let is_http = check.value("type", |s| s.choice(&is_http, &[])).unwrap_or(true);
+    let path = check.value_at("path", |s| s.checked("a path that starts with `/`", is_path));
+    let probe = match path {
+        None if is_http => Probe::Http { path: "/".to_owned() },
+        Some(path) if is_http => Probe::Http { path: path.value },
+        None => Probe::Tcp,
+        Some(path) => {
+            let cure = "remove it, or write `type: http`";
+            check.reader.report(&path.at, "a `tcp` check has no path", cure);
+            Probe::Tcp
+        }
+    };
+    let threshold = |number: Option<i64>, default| {
+        number.and_then(|number| u32::try_from(number).ok()).unwrap_or(default)
+    };
+    HealthCheck {
+        probe,
+        interval: check
+            .value("interval", |s| s.duration(INSTANT))
+            .unwrap_or(Duration::from_secs(5)),
+        timeout: check.value("timeout", |s| s.duration(INSTANT)).unwrap_or(Duration::from_secs(1)),
+        healthy_threshold: threshold(check.value("healthyThreshold", |s| s.number(1..=100)), 1),
+        unhealthy_threshold: threshold(check.value("unhealthyThreshold", |s| s.number(1..=100)), 3),
+    }
+}
+
+/// It goes into the request line as it is.
+fn is_path(text: &str) -> bool {
+    text.starts_with('/') && text.bytes().all(|b| b.is_ascii_graphic() && b != b'#')
+}

@@ -1,0 +1,18 @@
+//! A backend as the configuration describes it, without anything that changes while it serves.
+
+use super::BackendId;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+/// One server of a service.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Backend {
+    /// Stable name: what affinity keys and the hash ring speak of.
+    pub id: BackendId,
+    /// Where to connect.
+    pub address: SocketAddr,
+    /// Share of new clients relative to the other backends, 0 to 256. 0 takes no new clients.
+    pub weight: u32,
+    /// The release that runs there; empty when the operator names none.
+    pub version: Arc<str>,
+}

@@ -1,0 +1,16 @@
+//! The nouns: what every other module speaks of. Nothing here decides anything or does I/O.
+
+pub mod backend;
+pub mod cause;
+pub mod clock;
+pub mod ids;
+pub mod secret;
+pub mod units;
+pub mod verdict;
+
+pub use backend::Backend;
+pub use cause::Cause;
+pub use clock::UnixTime;
+pub use ids::{BackendId, RuleId, ServiceId};
+pub use secret::Secret;
+pub use verdict::{Brought, Did, Verdict};

@@ -1,0 +1,317 @@
+//! Prometheus metrics. Label sets are bounded by the configuration: services, rules, backends and
+//! causes, never anything a client chose. Handles for the request path are looked up once, when a
+//! snapshot is made.
+
+use crate::model::{BackendId, Brought, Cause, Did, RuleId, ServiceId, Verdict};
+use prometheus::{
+    Encoder, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge,
+    IntGaugeVec, Opts, Registry, TextEncoder,
+};
+
+/// Status classes in the label `code`; the first is for clients that left before an answer.
+const CLASSES: [&str; 6] = ["none", "1xx", "2xx", "3xx", "4xx", "5xx"];
+const SECONDS: [f64; 13] =
+    [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0, 30.0];
+
+/// Every metric of the process.
+#[derive(Debug)]
+pub struct Metrics {
+    registry: Registry,
+    requests: IntCounterVec,
+    duration: HistogramVec,
+    backend_requests: IntCounterVec,
+    retries: IntCounterVec,
+    backend_up: IntGaugeVec,
+    hits: IntCounterVec,
+    misses: IntCounterVec,
+    verdicts: IntCounterVec,
+    panic_picks: IntCounterVec,
+    refusals: IntCounterVec,
+    reloads: IntCounterVec,
+    /// Requests between header and last byte.
+    pub active_requests: IntGauge,
+    /// Client connections that are open.
+    pub connections: IntGauge,
+    /// Access lines that found no room.
+    pub dropped_lines: IntCounter,
+    /// How often a configuration was taken into service.
+    pub generation: IntGauge,
+}
+
+impl Metrics {
+    /// All metrics at zero, and those of the process itself.
+    ///
+    /// # Errors
+    /// When two metrics have one name, which a test rules out.
+    pub fn new() -> prometheus::Result<Self> {
+        let registry = Registry::new_custom(Some("stickfast".into()), None)?;
+        let counters = |name: &str, help: &str, labels: &[&str]| {
+            let family = IntCounterVec::new(Opts::new(name, help), labels)?;
+            registry.register(Box::new(family.clone()))?;
+            prometheus::Result::Ok(family)
+        };
+        let gauge = |name: &str, help: &str| {
+            let gauge = IntGauge::new(name, help)?;
+            registry.register(Box::new(gauge.clone()))?;
+            prometheus::Result::Ok(gauge)
+        };
+        let duration = HistogramVec::new(
+            HistogramOpts::new("request_duration_seconds", "From the header to the last byte")
+                .buckets(SECONDS.to_vec()),
+            &["service"],
+        )?;
+        registry.register(Box::new(duration.clone()))?;
+        let up = Opts::new("backend_up", "1 when the backend takes new clients");
+        let backend_up = IntGaugeVec::new(up, &["service", "backend"])?;
+        registry.register(Box::new(backend_up.clone()))?;
+        let dropped_lines =
+            IntCounter::new("log_dropped_lines_total", "Access lines that found no room")?;
+        registry.register(Box::new(dropped_lines.clone()))?;
+        let metrics = Self {
+            requests: counters(
+                "requests_total",
+                "Requests answered, by rule and status class",
+                &["service", "rule", "code"],
+            )?,
+            duration,
+            backend_requests: counters(
+                "backend_requests_total",
+                "Requests sent to a backend, each try counted",
+                &["service", "backend"],
+            )?,
+            retries: counters(
+                "retries_total",
+                "Tries that failed on this backend and went on",
+                &["service", "backend"],
+            )?,
+            backend_up,
+            hits: counters(
+                "affinity_hits_total",
+                "Requests sent to the backend they were bound to",
+                &["service"],
+            )?,
+            misses: counters(
+                "affinity_misses_total",
+                "Requests placed anew, by cause",
+                &["service", "cause"],
+            )?,
+            verdicts: counters(
+                "affinity_verdicts_total",
+                "Requests by the two letters of the access log",
+                &["service", "verdict"],
+            )?,
+            panic_picks: counters(
+                "panic_picks_total",
+                "Requests sent to an unhealthy backend since none was healthy",
+                &["service"],
+            )?,
+            refusals: counters(
+                "refusals_total",
+                "Answers that the gateway made itself, by reason",
+                &["reason"],
+            )?,
+            reloads: counters(
+                "config_reloads_total",
+                "Attempts to take a changed configuration into service",
+                &["result"],
+            )?,
+            active_requests: gauge("active_requests", "Requests between header and last byte")?,
+            connections: gauge("connections", "Client connections that are open")?,
+            dropped_lines,
+            generation: gauge("config_generation", "Configurations taken into service so far")?,
+            registry: registry.clone(),
+        };
+        for result in ["ok", "refused"] {
+            metrics.reloads.with_label_values(&[result]);
+        }
+        Ok(metrics)
+    }
+
+    /// Everything in Prometheus' text format.
+    ///
+    /// # Errors
+    /// When a family cannot be encoded.
+    pub fn text(&self) -> prometheus::Result<Vec<u8>> {
+        let mut text = Vec::new();
+        let encoder = TextEncoder::new();
+        encoder.encode(&self.registry.gather(), &mut text)?;
+        encoder.encode(&prometheus::gather(), &mut text)?;
+        Ok(text)
+    }
+
+    /// The counters of a rule.
+    pub fn rule(&self, service: &ServiceId, rule: &RuleId) -> RuleMetrics {
+        let by_class = CLASSES.map(|class| {
+            self.requests.with_label_values(&[service.as_str(), rule.as_str(), class])
+        });
+        RuleMetrics { by_class }
+    }
+
+    /// The counters of a service.
+    pub fn service(&self, service: &ServiceId) -> ServiceMetrics {
+        let name = service.as_str();
+        ServiceMetrics {
+            duration: self.duration.with_label_values(&[name]),
+            hits: self.hits.with_label_values(&[name]),
+            misses: Cause::ALL.map(|cause| self.misses.with_label_values(&[name, cause.label()])),
+            verdicts: verdicts().map(|v| self.verdicts.with_label_values(&[name, &v])).collect(),
+            panic_picks: self.panic_picks.with_label_values(&[name]),
+        }
+    }
+
+    /// The counters of a backend.
+    pub fn backend(&self, service: &ServiceId, backend: &BackendId) -> BackendMetrics {
+        let labels = [service.as_str(), backend.as_str()];
+        BackendMetrics {
+            requests: self.backend_requests.with_label_values(&labels),
+            retries: self.retries.with_label_values(&labels),
+            up: self.backend_up.with_label_values(&labels),
+        }
+    }
+
+    /// Counts an answer of our own.
+    pub fn refused(&self, reason: &'static str) {
+        self.refusals.with_label_values(&[reason]).inc();
+    }
+
+    /// Counts an attempt to reload.
+    pub fn reloaded(&self, taken: bool) {
+        self.reloads.with_label_values(&[if taken { "ok" } else { "refused" }]).inc();
+    }
+
+    /// Forgets a rule that is no longer configured.
+    pub fn forget_rule(&self, service: &ServiceId, rule: &RuleId) {
+        for class in CLASSES {
+            let labels = [service.as_str(), rule.as_str(), class];
+            self.requests.remove_label_values(&labels).ok();
+        }
+    }
+
+    /// Forgets a service that is no longer configured.
+    pub fn forget_service(&self, service: &ServiceId) {
+        let name = service.as_str();
+        self.duration.remove_label_values(&[name]).ok();
+        self.hits.remove_label_values(&[name]).ok();
+        self.panic_picks.remove_label_values(&[name]).ok();
+        for cause in Cause::ALL {
+            self.misses.remove_label_values(&[name, cause.label()]).ok();
+        }
+        for verdict in verdicts() {
+            self.verdicts.remove_label_values(&[name, &verdict]).ok();
+        }
+    }
+
+    /// Forgets a backend that is no longer configured.
+    pub fn forget_backend(&self, service: &ServiceId, backend: &BackendId) {
+        let labels = [service.as_str(), backend.as_str()];
+        for family in [&self.backend_requests, &self.retries] {
+            family.remove_label_values(&labels).ok();
+        }
+        self.backend_up.remove_label_values(&labels).ok();
+    }
+}
+
+/// Both letters of every verdict, in the order of [`ServiceMetrics::verdict`].
+fn verdicts() -> impl Iterator<Item = String> {
+    Brought::ALL.into_iter().flat_map(|brought| {
+        Did::ALL.into_iter().map(move |did| Verdict { brought, did }.letters().iter().collect())
+    })
+}
+
+/// The counters of a rule.
+#[derive(Clone, Debug)]
+pub struct RuleMetrics {
+    by_class: [IntCounter; CLASSES.len()],
+}
+
+impl RuleMetrics {
+    /// Counts an answer; status 0 is a client that left before.
+    pub fn answered(&self, status: u16) {
+        if let Some(counter) = self.by_class.get(usize::from(status / 100).min(5)) {
+            counter.inc();
+        }
+    }
+}
+
+/// The counters of a service.
+#[derive(Clone, Debug)]
+pub struct ServiceMetrics {
+    /// From the header to the last byte.
+    pub duration: Histogram,
+    /// Requests sent to the backend they were bound to.
+    pub hits: IntCounter,
+    /// Requests sent to an unhealthy backend since none was healthy.
+    pub panic_picks: IntCounter,
+    misses: [IntCounter; Cause::ALL.len()],
+    verdicts: Box<[IntCounter]>,
+}
+
+impl ServiceMetrics {
+    /// Counts a request that was placed anew.
+    pub fn missed(&self, cause: Cause) {
+        if let Some(counter) = self.misses.get(cause as usize) {
+            counter.inc();
+        }
+    }
+
+    /// Counts what became of the affinity key of a request.
+    pub fn verdict(&self, verdict: Verdict) {
+        let at = verdict.brought as usize * Did::ALL.len() + verdict.did as usize;
+        if let Some(counter) = self.verdicts.get(at) {
+            counter.inc();
+        }
+    }
+}
+
+/// The counters of a backend.
+#[derive(Clone, Debug)]
+pub struct BackendMetrics {
+    /// Requests sent there.
+    pub requests: IntCounter,
+    /// Tries that failed there and went on.
+    pub retries: IntCounter,
+    /// 1 when it takes new clients.
+    pub up: IntGauge,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_verdict_and_cause_has_its_own_counter() {
+        let metrics = Metrics::new().unwrap();
+        let service = ServiceId::from("s");
+        let handles = metrics.service(&service);
+        for brought in Brought::ALL {
+            for did in Did::ALL {
+                handles.verdict(Verdict { brought, did });
+            }
+        }
+        Cause::ALL.map(|cause| handles.missed(cause));
+        metrics.rule(&service, &RuleId::from("r")).answered(204);
+        let text = String::from_utf8(metrics.text().unwrap()).unwrap();
+        let ones = |family: &str| {
+            let of_family = text.lines().filter(|line| line.starts_with(family));
+            of_family.filter(|line| line.ends_with(" 1")).count()
+        };
+        assert_eq!(ones("stickfast_affinity_verdicts_total{"), 24);
+        assert_eq!(ones("stickfast_affinity_misses_total{"), 8);
+        assert!(text.contains(r#"stickfast_requests_total{code="2xx",rule="r",service="s"} 1"#));
+        assert!(text.contains("process_resident_memory_bytes"));
+    }
+
+    #[test]
+    fn what_is_no_longer_configured_leaves_the_page() {
+        let metrics = Metrics::new().unwrap();
+        let (service, backend, rule) = ("old".into(), BackendId::from("b"), RuleId::from("r"));
+        metrics.service(&service).hits.inc();
+        metrics.backend(&service, &backend).requests.inc();
+        metrics.rule(&service, &rule).answered(200);
+        metrics.forget_rule(&service, &rule);
+        metrics.forget_backend(&service, &backend);
+        metrics.forget_service(&service);
+        let text = String::from_utf8(metrics.text().unwrap()).unwrap();
+        assert!(!text.contains("old"), "{text}");
+    }
+}

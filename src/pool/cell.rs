@@ -1,0 +1,135 @@
+//! What outlives a reload: the health mark of each backend, and the count that leads to the next
+//! mark. Separate from [`super::Member`], which is made anew with every snapshot.
+
+use crate::model::{BackendId, ServiceId};
+use ahash::AHashMap;
+use parking_lot::Mutex;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, AtomicU32, Ordering};
+
+/// What health checks have said of a backend.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Health {
+    /// No check has finished yet: takes nobody.
+    Unchecked,
+    /// Serves.
+    Healthy,
+    /// Failed as often in a row as the threshold says.
+    Unhealthy,
+}
+
+/// The health of one backend at one address.
+#[derive(Debug)]
+pub struct Cell {
+    mark: AtomicU8,
+    /// Results in a row that contradict the mark.
+    contrary: AtomicU32,
+}
+
+impl Cell {
+    /// A cell that starts with `health`.
+    pub fn new(health: Health) -> Self {
+        Self { mark: AtomicU8::new(code(health)), contrary: AtomicU32::new(0) }
+    }
+
+    /// The mark in force.
+    pub fn health(&self) -> Health {
+        match self.mark.load(Ordering::Relaxed) {
+            0 => Health::Unchecked,
+            1 => Health::Healthy,
+            _ => Health::Unhealthy,
+        }
+    }
+
+    /// Takes in the result of one check; `Some` when it changes the mark. The first result of all
+    /// decides at once, later ones when `threshold` of them in a row contradict the mark.
+    ///
+    /// Checks of one backend never overlap, so plain loads and stores suffice.
+    pub fn record(&self, passed: bool, threshold: u32) -> Option<Health> {
+        let said = if passed { Health::Healthy } else { Health::Unhealthy };
+        let now = self.health();
+        if said == now {
+            self.contrary.store(0, Ordering::Relaxed);
+            return None;
+        }
+        let contrary = self.contrary.load(Ordering::Relaxed) + 1;
+        if now != Health::Unchecked && contrary < threshold {
+            self.contrary.store(contrary, Ordering::Relaxed);
+            return None;
+        }
+        self.contrary.store(0, Ordering::Relaxed);
+        self.mark.store(code(said), Ordering::Relaxed);
+        Some(said)
+    }
+}
+
+fn code(health: Health) -> u8 {
+    match health {
+        Health::Unchecked => 0,
+        Health::Healthy => 1,
+        Health::Unhealthy => 2,
+    }
+}
+
+/// A backend that moves to another address has to prove itself anew, hence the address.
+type Key = (ServiceId, BackendId, SocketAddr);
+
+/// All cells of the process.
+#[derive(Debug, Default)]
+pub struct Cells(Mutex<AHashMap<Key, Arc<Cell>>>);
+
+impl Cells {
+    /// The cell of a backend; a new one starts as `start`.
+    pub fn cell(
+        &self,
+        service: &ServiceId,
+        backend: &BackendId,
+        address: SocketAddr,
+        start: Health,
+    ) -> Arc<Cell> {
+        let key = (service.clone(), backend.clone(), address);
+        Arc::clone(self.0.lock().entry(key).or_insert_with(|| Arc::new(Cell::new(start))))
+    }
+
+    /// Forgets the cells that no pool holds any more.
+    pub fn sweep(&self) {
+        self.0.lock().retain(|_, cell| Arc::strong_count(cell) > 1);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_result_decides_and_later_ones_need_a_row() {
+        let cell = Cell::new(Health::Unchecked);
+        assert_eq!(cell.record(false, 3), Some(Health::Unhealthy));
+        assert_eq!(cell.record(true, 2), None);
+        assert_eq!(cell.record(false, 3), None, "the row is broken");
+        assert_eq!(cell.record(true, 2), None);
+        assert_eq!(cell.record(true, 2), Some(Health::Healthy));
+        assert_eq!(cell.record(false, 3), None);
+        assert_eq!(cell.record(false, 3), None);
+        assert_eq!(cell.record(false, 3), Some(Health::Unhealthy));
+    }
+
+    #[test]
+    fn a_mark_stays_with_its_backend_until_nobody_holds_it() {
+        let cells = Cells::default();
+        let (service, backend) = (ServiceId::from("s"), BackendId::from("b"));
+        let (here, there) = (SocketAddr::from(([127, 0, 0, 1], 1)), ([127, 0, 0, 1], 2).into());
+        let held = cells.cell(&service, &backend, here, Health::Unchecked);
+        held.record(false, 1);
+        cells.sweep();
+        let again = cells.cell(&service, &backend, here, Health::Unchecked);
+        assert_eq!(again.health(), Health::Unhealthy);
+        let moved = cells.cell(&service, &backend, there, Health::Unchecked);
+        assert_eq!(moved.health(), Health::Unchecked, "another address proves itself anew");
+        drop((held, again));
+        cells.sweep();
+        let fresh = cells.cell(&service, &backend, here, Health::Unchecked);
+        assert_eq!(fresh.health(), Health::Unchecked);
+    }
+}

@@ -1,0 +1,109 @@
+//! One health check of one backend: Pingora's HTTP and TCP checks, held to a time limit for the
+//! whole check (theirs is per read, so that a streaming answer would never end), with the result
+//! noted in the backend's [`super::Cell`].
+
+use super::cell::Health;
+use super::member::Member;
+use async_trait::async_trait;
+use pingora_core::upstreams::peer::{BasicPeer, HttpPeer};
+use pingora_core::{Error, ErrorType, Result};
+use pingora_load_balancing::Backend as PingoraBackend;
+use pingora_load_balancing::health_check::{HealthCheck, HttpHealthCheck, TcpHealthCheck};
+use std::time::Duration;
+
+/// How the backends of a service are checked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Check {
+    /// What is asked.
+    pub probe: Probe,
+    /// From one round to the next, before jitter.
+    pub interval: Duration,
+    /// For the whole of one check.
+    pub timeout: Duration,
+    /// Successes in a row that make an unhealthy backend healthy.
+    pub healthy_threshold: u32,
+    /// Failures in a row that make a healthy backend unhealthy.
+    pub unhealthy_threshold: u32,
+}
+
+/// What a check asks.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Probe {
+    /// A GET of this path must be answered with 200 to 399.
+    Http {
+        /// The path, with a leading slash.
+        path: String,
+    },
+    /// A connection must be accepted.
+    Tcp,
+}
+
+impl Check {
+    pub(super) fn probe(&self) -> Box<dyn HealthCheck + Send + Sync> {
+        let inner: Box<dyn HealthCheck + Send + Sync> = match &self.probe {
+            Probe::Http { path } => {
+                let mut check = HttpHealthCheck::new("health-check", false);
+                limit(&mut check.peer_template, self.timeout);
+                if let Ok(uri) = path.parse() {
+                    check.req.set_uri(uri);
+                }
+                check.validator = Some(Box::new(|answer| match answer.status.as_u16() {
+                    200..=399 => Ok(()),
+                    code => Error::e_explain(ErrorType::HTTPStatus(code), "health check"),
+                }));
+                Box::new(check)
+            }
+            Probe::Tcp => {
+                let mut check = TcpHealthCheck::new();
+                let mut peer = BasicPeer::new("0.0.0.0:1");
+                peer.options.connection_timeout = Some(self.timeout);
+                check.peer_template = peer;
+                check
+            }
+        };
+        Box::new(Recorder { inner, check: self.clone() })
+    }
+}
+
+fn limit(peer: &mut HttpPeer, timeout: Duration) {
+    peer.options.connection_timeout = Some(timeout);
+    peer.options.read_timeout = Some(timeout);
+    peer.options.write_timeout = Some(timeout);
+}
+
+struct Recorder {
+    inner: Box<dyn HealthCheck + Send + Sync>,
+    check: Check,
+}
+
+#[async_trait]
+impl HealthCheck for Recorder {
+    async fn check(&self, target: &PingoraBackend) -> Result<()> {
+        let result = match tokio::time::timeout(self.check.timeout, self.inner.check(target)).await
+        {
+            Ok(result) => result,
+            Err(_) => Error::e_explain(ErrorType::ReadTimedout, "health check took too long"),
+        };
+        if let Some(member) = Member::of(target) {
+            let passed = result.is_ok();
+            let threshold =
+                if passed { self.check.healthy_threshold } else { self.check.unhealthy_threshold };
+            let changed = member.cell().record(passed, threshold);
+            match (changed, &result) {
+                (Some(Health::Healthy), _) => {
+                    tracing::info!(backend = %member.backend.id, "backend is healthy");
+                }
+                (Some(Health::Unhealthy), Err(why)) => tracing::warn!(
+                    backend = %member.backend.id, %why, "backend is unhealthy"
+                ),
+                (Some(Health::Unhealthy | Health::Unchecked) | None, _) => {}
+            }
+        }
+        result
+    }
+
+    /// Only for Pingora's own count, which nobody reads.
+    fn health_threshold(&self, _success: bool) -> usize {
+        1
+    }
+}

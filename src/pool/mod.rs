@@ -1,0 +1,50 @@
+//! Who can serve: the backends of a service, what is known of each, and how it is found out.
+//!
+//! A [`Pool`] belongs to one snapshot; what must survive a reload (the health marks) lives in
+//! [`Cells`], which the pools of successive snapshots share.
+
+mod cell;
+mod check;
+mod member;
+mod rounds;
+
+pub use cell::{Cell, Cells, Health};
+pub use check::{Check, Probe};
+pub use member::{Member, Pool};
+pub use rounds::{first_round, run_rounds};
+
+/// Pools for the tests of this module and of those above it.
+#[cfg(test)]
+pub(crate) mod fixture {
+    use super::*;
+    use crate::model::{Backend, BackendId, ServiceId};
+    use crate::observe::Metrics;
+    use std::sync::Arc;
+    use std::time::Duration;
+
+    /// Members `(id, weight)` at ports from 9000 on, all with the same health.
+    pub(crate) fn members(weights: &[(&str, u32)], health: Health) -> Vec<Arc<Member>> {
+        let metrics = Metrics::new().unwrap();
+        let service = ServiceId::from("s");
+        let member = |(port, (id, weight)): (u16, &(&str, u32))| {
+            let id = BackendId::from(*id);
+            let metrics = metrics.backend(&service, &id);
+            let address = ([127, 0, 0, 1], port).into();
+            let backend = Backend { id, address, weight: *weight, version: "".into() };
+            Arc::new(Member::new(backend, Arc::new(Cell::new(health)), true, metrics))
+        };
+        (9000..).zip(weights).map(member).collect()
+    }
+
+    /// A pool of such members.
+    pub(crate) fn pool(weights: &[(&str, u32)], health: Health) -> Pool {
+        let check = Check {
+            probe: Probe::Tcp,
+            interval: Duration::from_secs(5),
+            timeout: Duration::from_secs(1),
+            healthy_threshold: 1,
+            unhealthy_threshold: 3,
+        };
+        Pool::new(ServiceId::from("s"), members(weights, health), Some(check))
+    }
+}

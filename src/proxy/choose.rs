@@ -1,0 +1,79 @@
+//! `upstream_peer`: carries out the choice of a backend.
+
+use super::ctx::Ctx;
+use super::decide::{self, Choice};
+use super::refusal::Refusal;
+use crate::pool::Member;
+use crate::snapshot::Timeouts;
+use pingora::upstreams::peer::HttpPeer;
+use pingora::{Error, ErrorType, Result};
+use pingora_proxy::Session;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// How long a connection to a backend is kept when nobody uses it.
+const POOLED: Duration = Duration::from_mins(1);
+/// As in `receive`: an upgraded connection may be silent for this long.
+const TUNNEL_TIMEOUT: Duration = Duration::from_hours(1);
+
+pub(super) fn choose(session: &Session, ctx: &mut Ctx) -> Result<Box<HttpPeer>> {
+    let snapshot = Arc::clone(&ctx.snapshot);
+    let Some(rule) = ctx.rule.and_then(|at| snapshot.rule(at)) else {
+        return refuse(ctx, Refusal::NoRoute);
+    };
+    let member = match ctx.once_more.take() {
+        Some(member) => member,
+        None => {
+            let mut buffer = [0; 16];
+            let key = key(ctx.client, &mut buffer);
+            match decide::choose(&rule.service, ctx.bond.as_ref(), &ctx.tried, key) {
+                Choice::Bound(member) | Choice::Placed(member) => member,
+                Choice::Panic(member) => {
+                    rule.service.metrics.panic_picks.inc();
+                    ctx.panicked = true;
+                    member
+                }
+                Choice::Nobody => {
+                    let why = ctx.last_failure.unwrap_or(Refusal::NoBackend);
+                    return refuse(ctx, why);
+                }
+            }
+        }
+    };
+    ctx.attempts += 1;
+    ctx.body_bytes = 0;
+    member.metrics.requests.inc();
+    let peer = peer(&member, rule.service.timeouts, session.is_upgrade_req());
+    ctx.backend = Some(member);
+    Ok(peer)
+}
+
+/// Hashing services place a client by its address.
+fn key(client: IpAddr, buffer: &mut [u8; 16]) -> &[u8] {
+    match client {
+        IpAddr::V4(address) => {
+            let (start, _) = buffer.split_at_mut(4);
+            start.copy_from_slice(&address.octets());
+            start
+        }
+        IpAddr::V6(address) => {
+            *buffer = address.octets();
+            buffer
+        }
+    }
+}
+
+fn peer(member: &Member, timeouts: Timeouts, upgrade: bool) -> Box<HttpPeer> {
+    let mut peer = Box::new(HttpPeer::new(member.backend.address, false, String::new()));
+    peer.options.connection_timeout = Some(timeouts.connect);
+    peer.options.read_timeout = Some(if upgrade { TUNNEL_TIMEOUT } else { timeouts.read });
+    peer.options.write_timeout = Some(timeouts.write);
+    peer.options.idle_timeout = Some(POOLED);
+    peer
+}
+
+fn refuse<T>(ctx: &mut Ctx, refusal: Refusal) -> Result<T> {
+    ctx.refusal = Some(refusal);
+    Error::e_explain(ErrorType::HTTPStatus(refusal.answer().status), refusal.answer().reason)
+}

@@ -1,0 +1,110 @@
+//! What is known of one request while it is under way.
+
+use super::decide::Bond;
+use super::refusal::Refusal;
+use crate::model::{Brought, Cause, Did, UnixTime, clock};
+use crate::observe::Metrics;
+use crate::pool::Member;
+use crate::snapshot::{Rule, Snapshot};
+use prometheus::IntGauge;
+use smallvec::SmallVec;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// One request.
+pub struct Ctx {
+    /// The configuration that it began with and ends with.
+    pub(super) snapshot: Arc<Snapshot>,
+    /// Index of its rule in the snapshot.
+    pub(super) rule: Option<usize>,
+    pub(super) arrived: Instant,
+    pub(super) wall: Duration,
+    pub(super) now: UnixTime,
+    /// Behind trusted proxies.
+    pub(super) client: IpAddr,
+    pub(super) https: bool,
+    pub(super) request_id: String,
+    /// What the request brought, for the log.
+    pub(super) brought: Brought,
+    /// Why it was placed anew; `None` while it is with its backend, or without affinity.
+    pub(super) cause: Option<Cause>,
+    /// The binding that its key holds.
+    pub(super) bond: Option<Bond>,
+    /// Who was asked last.
+    pub(super) backend: Option<Arc<Member>>,
+    /// Who failed already; few, so a list.
+    pub(super) tried: SmallVec<[Arc<Member>; 4]>,
+    /// A kept-alive connection had gone stale: the same backend gets one more chance.
+    pub(super) once_more: Option<Arc<Member>>,
+    pub(super) attempts: u32,
+    /// Nobody was healthy, so that an unhealthy backend was asked.
+    pub(super) panicked: bool,
+    /// Tries that failed after the request was sent.
+    pub(super) late_failures: u32,
+    /// Why the last try failed.
+    pub(super) last_failure: Option<Refusal>,
+    /// Why the gateway answers, or answered, itself.
+    pub(super) refusal: Option<Refusal>,
+    /// Body bytes of this try.
+    pub(super) body_bytes: u64,
+    pub(super) did: Did,
+    _active: Active,
+}
+
+/// Counts a request that is under way. A guard, since Pingora does not call `logging` for every
+/// request (not for one that is cut off by the end of the process, nor after a panic).
+struct Active(IntGauge);
+
+impl Drop for Active {
+    fn drop(&mut self) {
+        self.0.dec();
+    }
+}
+
+impl Ctx {
+    pub(super) fn new(snapshot: Arc<Snapshot>, metrics: &Metrics) -> Self {
+        metrics.active_requests.inc();
+        let wall = clock::wall_now();
+        Self {
+            snapshot,
+            rule: None,
+            arrived: clock::monotonic_now(),
+            wall,
+            now: UnixTime(u32::try_from(wall.as_secs()).unwrap_or(u32::MAX)),
+            client: IpAddr::from([0, 0, 0, 0]),
+            https: false,
+            request_id: String::new(),
+            brought: Brought::Nothing,
+            cause: None,
+            bond: None,
+            backend: None,
+            tried: SmallVec::new(),
+            once_more: None,
+            attempts: 0,
+            panicked: false,
+            late_failures: 0,
+            last_failure: None,
+            refusal: None,
+            body_bytes: 0,
+            did: Did::Nothing,
+            _active: Active(metrics.active_requests.clone()),
+        }
+    }
+
+    /// The rule that was found.
+    pub(super) fn rule(&self) -> Option<&Rule> {
+        self.rule.and_then(|at| self.snapshot.rule(at))
+    }
+
+    /// Takes note that the backend that was asked last cannot serve this request.
+    pub(super) fn give_up_on_backend(&mut self) {
+        let Some(member) = self.backend.clone() else { return };
+        member.metrics.retries.inc();
+        if self.bond.as_ref().is_some_and(|bond| Arc::ptr_eq(&bond.member, &member)) {
+            self.brought = Brought::Down;
+            self.cause = Some(Cause::Unhealthy);
+        }
+        self.tried.push(member);
+    }
+}

@@ -1,0 +1,168 @@
+//! The decisions of a request as functions of facts: whichever driver serves a request, it decides
+//! here. Nothing in this file does I/O or looks at a clock.
+
+use crate::affinity::cookies::MAX_CANDIDATES;
+use crate::affinity::sealed::OpenBuffer;
+use crate::affinity::stamp::Kept;
+use crate::affinity::{Binding, Resolution, Stamp, Standing, resolve, stamp};
+use crate::model::{Brought, Cause, UnixTime};
+use crate::pool::{Health, Member};
+use crate::snapshot::{Service, Snapshot, Stickiness};
+use http::HeaderMap;
+use http::header::{COOKIE, HeaderValue};
+use smallvec::SmallVec;
+use std::sync::Arc;
+
+/// A binding that holds.
+#[derive(Clone, Debug)]
+pub struct Bond {
+    /// Its backend.
+    pub member: Arc<Member>,
+    kept: Kept,
+    refresh: bool,
+}
+
+/// What the cookies of a request say.
+#[derive(Debug)]
+pub struct Identified {
+    /// The letter in the log.
+    pub brought: Brought,
+    /// Why the client is placed anew; `None` when it is with its backend, or without affinity.
+    pub cause: Option<Cause>,
+    /// The binding that its key holds, also while its backend is down.
+    pub bond: Option<Bond>,
+    /// The `Cookie` lines that the backend gets instead; `None` when they stay as they are.
+    pub cookies: Option<SmallVec<[HeaderValue; 1]>>,
+}
+
+/// Cuts our cookies out of the request, opens the key for this rule and says what it means.
+pub fn identify(
+    snapshot: &Snapshot,
+    rule: Option<(&Stickiness, &Service)>,
+    headers: &HeaderMap,
+    now: UnixTime,
+) -> Identified {
+    let wanted = rule.map(|(stickiness, _)| &stickiness.names);
+    let mut candidates: SmallVec<[&[u8]; MAX_CANDIDATES]> = SmallVec::new();
+    let mut kept_lines: SmallVec<[HeaderValue; 1]> = SmallVec::new();
+    let mut changed = false;
+    for line in headers.get_all(COOKIE) {
+        let cut = snapshot.cutter.cut(line.as_bytes(), wanted);
+        let room = MAX_CANDIDATES - candidates.len();
+        candidates.extend(cut.found.into_iter().take(room));
+        match cut.rest {
+            None => kept_lines.push(line.clone()),
+            Some(rest) => {
+                changed = true;
+                // a piece of a valid value is a valid value
+                if let Ok(line) = HeaderValue::from_maybe_shared(bytes::Bytes::from(rest))
+                    && !line.is_empty()
+                {
+                    kept_lines.push(line);
+                }
+            }
+        }
+    }
+    let cookies = changed.then_some(kept_lines);
+    let Some((stickiness, service)) = rule else {
+        return Identified { brought: Brought::Nothing, cause: None, bond: None, cookies };
+    };
+    let mut buffer = OpenBuffer::default();
+    let presented = stickiness.open(&candidates, now, &mut buffer);
+    let sealing = stickiness.keys.sealing_id(now);
+    match resolve(&presented, &service.pool, stickiness.terms, now, sealing) {
+        Resolution::Bound { member, kept, refresh } => {
+            let bond = Some(Bond { member: Arc::clone(member), kept, refresh });
+            Identified { brought: Brought::Valid, cause: None, bond, cookies }
+        }
+        Resolution::Down { member, kept, refresh } => Identified {
+            brought: Brought::Down,
+            cause: Some(Cause::Unhealthy),
+            bond: Some(Bond { member: Arc::clone(member), kept, refresh }),
+            cookies,
+        },
+        Resolution::Place(cause) => {
+            Identified { brought: cause.brought(), cause: Some(cause), bond: None, cookies }
+        }
+    }
+}
+
+/// Who is asked next.
+#[derive(Debug)]
+pub enum Choice {
+    /// The backend that the client is bound to.
+    Bound(Arc<Member>),
+    /// A healthy backend, by the service's policy.
+    Placed(Arc<Member>),
+    /// Nobody is healthy: one whose checks fail, better than nothing.
+    Panic(Arc<Member>),
+    /// Nobody is left.
+    Nobody,
+}
+
+/// Chooses for a request that `tried` has failed on. `key` places it in hashing services.
+pub fn choose(service: &Service, bond: Option<&Bond>, tried: &[Arc<Member>], key: &[u8]) -> Choice {
+    let untried = |member: &Member| !tried.iter().any(|t| std::ptr::eq(Arc::as_ptr(t), member));
+    let bound = bond.map(|bond| &bond.member).filter(|member| untried(member));
+    if let Some(member) = bound.filter(|member| member.health() == Health::Healthy) {
+        return Choice::Bound(Arc::clone(member));
+    }
+    let healthy = |member: &Member| member.health() == Health::Healthy && untried(member);
+    if let Some(member) = service.pick(key, healthy) {
+        return Choice::Placed(member);
+    }
+    // in a panic a client had best stay where its state is
+    if let Some(member) = bound.filter(|member| member.health() == Health::Unhealthy) {
+        return Choice::Panic(Arc::clone(member));
+    }
+    let checked = |member: &Member| member.health() == Health::Unhealthy && untried(member);
+    service.pick(key, checked).map_or(Choice::Nobody, Choice::Panic)
+}
+
+/// What to write on a response of `answered`.
+pub fn stamped(bond: Option<&Bond>, answered: &Member) -> Stamp {
+    let standing = bond.map_or(Standing::Free, |bond| Standing::Bound {
+        backend: bond.member.backend.id.as_str(),
+        kept: bond.kept,
+        refresh: bond.refresh,
+    });
+    stamp(standing, answered.backend.id.as_str())
+}
+
+/// Random numbers that a stamp needs.
+#[derive(Clone, Copy, Debug)]
+pub struct Dice {
+    /// For the seal.
+    pub nonce: [u8; 12],
+    /// For a new binding.
+    pub tag: u64,
+}
+
+/// The `Set-Cookie` value that carries out `stamp`; `None` when there is nothing to write.
+pub fn set_cookie(
+    stickiness: &Stickiness,
+    stamp: Stamp,
+    answered: &Member,
+    now: UnixTime,
+    dice: Dice,
+    https: bool,
+) -> Option<String> {
+    let kept = match stamp {
+        Stamp::Nothing => return None,
+        Stamp::Bind => Kept { issued: now, tag: dice.tag },
+        Stamp::Refresh(kept) => kept,
+    };
+    let binding = Binding {
+        issued: kept.issued,
+        seen: now,
+        tag: kept.tag,
+        backend: answered.backend.id.as_str(),
+        incarnation: "",
+        version: &answered.backend.version,
+        home: "",
+    };
+    stickiness.set_cookie(&binding, dice.nonce, now, https)
+}
+
+#[cfg(test)]
+mod tests;

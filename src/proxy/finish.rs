@@ -1,0 +1,63 @@
+//! `logging`: what is counted and written when a request has ended.
+
+use super::ctx::Ctx;
+use super::front::ClientIo;
+use crate::model::{Verdict, clock};
+use crate::observe::AccessLine;
+use crate::routing::host;
+use crate::snapshot::Live;
+use http::header::HOST;
+use pingora_proxy::Session;
+
+pub(super) fn finish(session: &mut Session, ctx: &Ctx, live: &Live) {
+    if !session.as_downstream_mut().is_body_done() {
+        // the rest of the body would be taken for the next header
+        session.set_keepalive(None);
+    }
+    if let Some(io) = ClientIo::of(session) {
+        io.request_is_over();
+    }
+    let status = session.response_written().map_or(0, |response| response.status.as_u16());
+    let duration = clock::monotonic_now().saturating_duration_since(ctx.arrived);
+    let verdict = Verdict { brought: ctx.brought, did: ctx.did };
+    let refusal = ctx.refusal.map(|refusal| refusal.answer().reason);
+    if let Some(reason) = refusal {
+        live.metrics.refused(reason);
+    }
+    if let Some(rule) = ctx.rule() {
+        rule.metrics.answered(status);
+        rule.service.metrics.duration.observe(duration.as_secs_f64());
+        if rule.stickiness.is_some() {
+            rule.service.metrics.verdict(verdict);
+            match ctx.cause {
+                Some(cause) => rule.service.metrics.missed(cause),
+                None => rule.service.metrics.hits.inc(),
+            }
+        }
+    }
+    if !live.access_log.is_on() {
+        return;
+    }
+    let header = session.req_header();
+    let sent_host = header.headers.get(HOST).and_then(|host| host.to_str().ok());
+    let rule = ctx.rule();
+    let backend = ctx.backend.as_ref().map(|member| &member.backend);
+    live.access_log.write(&AccessLine {
+        time: ctx.wall,
+        client: ctx.client,
+        method: header.method.as_str(),
+        host: &host::normalise(sent_host.unwrap_or_default()),
+        path: header.uri.path(),
+        status,
+        bytes: session.body_bytes_sent() as u64,
+        duration,
+        rule: rule.map_or("", |rule| rule.id.as_str()),
+        service: rule.map_or("", |rule| rule.service.pool.service.as_str()),
+        backend: backend.map_or("", |backend| backend.id.as_str()),
+        version: backend.map_or("", |backend| &backend.version),
+        verdict,
+        retries: ctx.attempts.saturating_sub(1),
+        request_id: &ctx.request_id,
+        reason: refusal.or(ctx.panicked.then_some("panic")).unwrap_or_default(),
+    });
+}

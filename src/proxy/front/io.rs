@@ -1,0 +1,289 @@
+//! The client connection as Pingora sees it: bytes pass through, but a header has to be complete by
+//! a deadline, and an answer that Pingora makes before any hook has run is replaced by ours.
+
+use crate::model::{Brought, Did, Verdict, clock};
+use crate::observe::AccessLine;
+use crate::proxy::refusal::Refusal;
+use crate::snapshot::Live;
+use async_trait::async_trait;
+use pingora_core::protocols::l4::socket::SocketAddr;
+use pingora_core::protocols::raw_connect::ProxyDigest;
+use pingora_core::protocols::tls::{SslDigest, TlsRef};
+use pingora_core::protocols::{
+    ALPN, GetProxyDigest, GetSocketDigest, GetTimingDigest, Peek, Shutdown, SocketDigest, Ssl,
+    Stream, TimingDigest, UniqueID, UniqueIDType,
+};
+use pingora_proxy::Session;
+use std::future::Future;
+use std::io::{ErrorKind, IoSlice, Result};
+use std::net::IpAddr;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
+use std::task::{Context, Poll};
+use std::time::Instant;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::time::Sleep;
+
+/// Between two requests.
+const IDLE: u8 = 0;
+/// A header is on its way; the deadline runs.
+const HEADER: u8 = 1;
+/// Hooks are in charge.
+const REQUEST: u8 = 2;
+/// We have answered instead of Pingora; whatever it writes is dropped.
+const REFUSED: u8 = 3;
+
+/// A client connection.
+pub(in crate::proxy) struct ClientIo {
+    inner: Stream,
+    live: Arc<Live>,
+    /// Hooks change it through a shared reference, hence atomic.
+    phase: AtomicU8,
+    /// Runs while a header is on its way.
+    deadline: Option<Pin<Box<Sleep>>>,
+    /// Whether any byte of the header has come.
+    begun: bool,
+    opened: Instant,
+    /// What is still to be written of our own answer.
+    answer: Vec<u8>,
+}
+
+impl ClientIo {
+    pub(super) fn new(inner: Stream, live: Arc<Live>) -> Self {
+        live.metrics.connections.inc();
+        Self {
+            inner,
+            live,
+            phase: AtomicU8::new(HEADER),
+            deadline: None,
+            begun: false,
+            opened: clock::monotonic_now(),
+            answer: Vec::new(),
+        }
+    }
+
+    /// The connection under a session.
+    pub(in crate::proxy) fn of(session: &Session) -> Option<&Self> {
+        session.stream()?.as_any().downcast_ref()
+    }
+
+    /// The first hook runs.
+    pub(in crate::proxy) fn header_is_complete(&self) {
+        self.phase.store(REQUEST, Ordering::Relaxed);
+    }
+
+    /// The last hook runs.
+    pub(in crate::proxy) fn request_is_over(&self) {
+        self.phase.store(IDLE, Ordering::Relaxed);
+    }
+
+    fn phase(&self) -> u8 {
+        self.phase.load(Ordering::Relaxed)
+    }
+
+    /// Whether the deadline for the header has passed.
+    fn is_late(&mut self, cx: &mut Context<'_>) -> bool {
+        let limit = || self.live.pin().limits.header_timeout;
+        let deadline = self.deadline.get_or_insert_with(|| Box::pin(tokio::time::sleep(limit())));
+        deadline.as_mut().poll(cx).is_ready()
+    }
+
+    /// Starts to answer in Pingora's place, and counts and logs it, since no hook will.
+    fn refuse(&mut self, refusal: Refusal) {
+        self.phase.store(REFUSED, Ordering::Relaxed);
+        self.answer = refusal.raw();
+        let row = refusal.answer();
+        self.live.metrics.refused(row.reason);
+        let now = clock::wall_now();
+        let duration = clock::monotonic_now().saturating_duration_since(self.opened);
+        self.live.access_log.write(&AccessLine {
+            time: now.saturating_sub(duration),
+            client: self.peer(),
+            method: "",
+            host: "",
+            path: "",
+            status: row.status,
+            bytes: 0,
+            duration,
+            rule: "",
+            service: "",
+            backend: "",
+            version: "",
+            verdict: Verdict { brought: Brought::Nothing, did: Did::Nothing },
+            retries: 0,
+            request_id: "",
+            reason: row.reason,
+        });
+    }
+
+    fn peer(&self) -> IpAddr {
+        let digest = self.inner.get_socket_digest();
+        match digest.as_ref().and_then(|digest| digest.peer_addr()) {
+            Some(SocketAddr::Inet(address)) => address.ip().to_canonical(),
+            Some(SocketAddr::Unix(_)) | None => IpAddr::from([127, 0, 0, 1]),
+        }
+    }
+
+    /// Writes on at our own answer; ready when all of it is out.
+    fn poll_answer(&mut self, cx: &mut Context<'_>) -> Poll<Result<()>> {
+        while !self.answer.is_empty() {
+            match Pin::new(&mut self.inner).poll_write(cx, &self.answer) {
+                Poll::Ready(Ok(0)) => return Poll::Ready(Err(ErrorKind::WriteZero.into())),
+                Poll::Ready(Ok(written)) => {
+                    self.answer.drain(..written);
+                }
+                Poll::Ready(Err(why)) => return Poll::Ready(Err(why)),
+                Poll::Pending => return Poll::Pending,
+            }
+        }
+        Pin::new(&mut self.inner).poll_flush(cx)
+    }
+
+    /// Takes over when Pingora writes although no hook has run.
+    fn poll_refused(&mut self, cx: &mut Context<'_>, theirs: &[u8]) -> Option<Poll<Result<()>>> {
+        match self.phase() {
+            HEADER | IDLE => {
+                let tunnel = theirs.starts_with(b"HTTP/1.1 405");
+                self.refuse(if tunnel { Refusal::NoTunnel } else { Refusal::BadRequest });
+            }
+            REFUSED => {}
+            _ => return None,
+        }
+        Some(self.poll_answer(cx))
+    }
+}
+
+impl Drop for ClientIo {
+    fn drop(&mut self) {
+        self.live.metrics.connections.dec();
+    }
+}
+
+impl AsyncRead for ClientIo {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<Result<()>> {
+        let this = &mut *self;
+        if this.phase() == HEADER && this.is_late(cx) {
+            // to one who has sent nothing there is nothing to say
+            if this.begun {
+                this.refuse(Refusal::HeaderTimeout);
+                let _ = this.poll_answer(cx);
+            }
+            return Poll::Ready(Err(ErrorKind::TimedOut.into()));
+        }
+        let before = buffer.filled().len();
+        let result = Pin::new(&mut this.inner).poll_read(cx, buffer);
+        if buffer.filled().len() > before {
+            match this.phase() {
+                HEADER => this.begun = true,
+                IDLE => {
+                    this.phase.store(HEADER, Ordering::Relaxed);
+                    this.begun = true;
+                    this.opened = clock::monotonic_now();
+                    this.deadline = None;
+                }
+                _ => {}
+            }
+        }
+        result
+    }
+}
+
+impl AsyncWrite for ClientIo {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<Result<usize>> {
+        match self.poll_refused(cx, bytes) {
+            Some(answered) => answered.map_ok(|()| bytes.len()),
+            None => Pin::new(&mut self.inner).poll_write(cx, bytes),
+        }
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        slices: &[IoSlice<'_>],
+    ) -> Poll<Result<usize>> {
+        let first = slices.iter().find(|slice| !slice.is_empty()).map_or(&[][..], |slice| slice);
+        match self.poll_refused(cx, first) {
+            Some(answered) => answered.map_ok(|()| slices.iter().map(|slice| slice.len()).sum()),
+            None => Pin::new(&mut self.inner).poll_write_vectored(cx, slices),
+        }
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.inner.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<()>> {
+        Pin::new(&mut self.inner).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<()>> {
+        Pin::new(&mut self.inner).poll_shutdown(cx)
+    }
+}
+
+impl std::fmt::Debug for ClientIo {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "ClientIo({:?})", self.inner)
+    }
+}
+
+#[async_trait]
+impl Shutdown for ClientIo {
+    async fn shutdown(&mut self) {
+        self.inner.shutdown().await;
+    }
+}
+
+impl UniqueID for ClientIo {
+    fn id(&self) -> UniqueIDType {
+        self.inner.id()
+    }
+}
+
+impl Ssl for ClientIo {
+    fn get_ssl(&self) -> Option<&TlsRef> {
+        self.inner.get_ssl()
+    }
+
+    fn get_ssl_digest(&self) -> Option<Arc<SslDigest>> {
+        self.inner.get_ssl_digest()
+    }
+
+    fn selected_alpn_proto(&self) -> Option<ALPN> {
+        self.inner.selected_alpn_proto()
+    }
+}
+
+impl GetTimingDigest for ClientIo {
+    fn get_timing_digest(&self) -> Vec<Option<TimingDigest>> {
+        self.inner.get_timing_digest()
+    }
+}
+
+impl GetProxyDigest for ClientIo {
+    fn get_proxy_digest(&self) -> Option<Arc<ProxyDigest>> {
+        self.inner.get_proxy_digest()
+    }
+}
+
+impl GetSocketDigest for ClientIo {
+    fn get_socket_digest(&self) -> Option<Arc<SocketDigest>> {
+        self.inner.get_socket_digest()
+    }
+}
+
+#[async_trait]
+impl Peek for ClientIo {
+    async fn try_peek(&mut self, buffer: &mut [u8]) -> Result<bool> {
+        self.inner.try_peek(buffer).await
+    }
+}

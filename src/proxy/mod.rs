@@ -1,0 +1,135 @@
+//! The request path: Pingora's `ProxyHttp` hooks, one file for each stage.
+//!
+//! ```text
+//!  ClientIo (front)          deadline for the header, own answers to what Pingora cannot parse
+//!    early_request_filter ─► receive: timeouts of this connection
+//!    request_filter       ─► receive: limits, host, path ─► route ─► decide: cut, open, resolve
+//!    upstream_peer        ─► choose: the bound backend, or the next candidate
+//!      fail_to_connect    ─► fail: on to the next (nothing was sent)
+//!      error_while_proxy  ─► fail: only where it is safe
+//!    response_filter      ─► respond: stamp the backend that answered
+//!    fail_to_proxy        ─► refusal: one table from cause to HTTP answer
+//!    logging              ─► finish: counters, access line
+//! ```
+//!
+//! Decisions are in [`decide`], as functions of facts; the hooks only fetch facts and carry out.
+
+mod choose;
+mod ctx;
+pub mod decide;
+mod fail;
+mod finish;
+mod front;
+mod receive;
+mod refusal;
+mod respond;
+
+pub use ctx::Ctx;
+pub use front::Front;
+pub use refusal::{Answer, Refusal};
+
+use crate::snapshot::Live;
+use async_trait::async_trait;
+use bytes::Bytes;
+use pingora::http::ResponseHeader;
+use pingora::modules::http::HttpModules;
+use pingora::upstreams::peer::HttpPeer;
+use pingora::{Error, Result};
+use pingora_proxy::{FailToProxy, ProxyHttp, Session};
+use std::sync::Arc;
+
+/// The gateway as Pingora sees it.
+pub struct Gateway {
+    live: Arc<Live>,
+}
+
+impl Gateway {
+    /// Serves what is in force in `live`.
+    pub fn new(live: Arc<Live>) -> Self {
+        Self { live }
+    }
+}
+
+#[async_trait]
+impl ProxyHttp for Gateway {
+    type CTX = Ctx;
+
+    fn new_ctx(&self) -> Ctx {
+        Ctx::new(self.live.pin(), &self.live.metrics)
+    }
+
+    /// None: Pingora's default builds a compressor for each request, even when it is off.
+    fn init_downstream_modules(&self, _modules: &mut HttpModules) {}
+
+    async fn early_request_filter(&self, session: &mut Session, ctx: &mut Ctx) -> Result<()> {
+        receive::set_limits(session, ctx);
+        Ok(())
+    }
+
+    async fn request_filter(&self, session: &mut Session, ctx: &mut Ctx) -> Result<bool> {
+        match receive::receive(session, ctx) {
+            Ok(()) => Ok(false),
+            Err(refusal) => {
+                refusal::write(session, ctx, refusal).await?;
+                Ok(true)
+            }
+        }
+    }
+
+    async fn upstream_peer(&self, session: &mut Session, ctx: &mut Ctx) -> Result<Box<HttpPeer>> {
+        choose::choose(session, ctx)
+    }
+
+    fn fail_to_connect(
+        &self,
+        _session: &mut Session,
+        _peer: &HttpPeer,
+        ctx: &mut Ctx,
+        error: Box<Error>,
+    ) -> Box<Error> {
+        fail::to_connect(ctx, error)
+    }
+
+    async fn request_body_filter(
+        &self,
+        session: &mut Session,
+        body: &mut Option<Bytes>,
+        _end: bool,
+        ctx: &mut Ctx,
+    ) -> Result<()> {
+        receive::count_body(session, body.as_ref(), ctx)
+    }
+
+    async fn response_filter(
+        &self,
+        session: &mut Session,
+        response: &mut ResponseHeader,
+        ctx: &mut Ctx,
+    ) -> Result<()> {
+        respond::respond(session, response, ctx)
+    }
+
+    fn error_while_proxy(
+        &self,
+        _peer: &HttpPeer,
+        session: &mut Session,
+        error: Box<Error>,
+        ctx: &mut Ctx,
+        reused: bool,
+    ) -> Box<Error> {
+        fail::while_proxying(session, ctx, error, reused)
+    }
+
+    async fn fail_to_proxy(
+        &self,
+        session: &mut Session,
+        error: &Error,
+        ctx: &mut Ctx,
+    ) -> FailToProxy {
+        refusal::after(session, ctx, error).await
+    }
+
+    async fn logging(&self, session: &mut Session, _error: Option<&Error>, ctx: &mut Ctx) {
+        finish::finish(session, ctx, &self.live);
+    }
+}

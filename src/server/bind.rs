@@ -1,0 +1,75 @@
+//! Sockets, bound before anything else starts, so that an address in use ends the process with a
+//! clear message (Pingora would retry for half a minute, then serve nothing). Clients are let in
+//! later: a bound socket that does not listen yet refuses them.
+
+use crate::config::At;
+use socket2::{Domain, Protocol, Socket, Type};
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+
+/// Connections that wait to be accepted; the kernel lowers it to its own limit.
+const BACKLOG: i32 = 65_535;
+
+/// An address that cannot be had.
+#[derive(Debug, thiserror::Error)]
+#[error("{place}: cannot listen on {address}: {why}{}", hint(why))]
+pub struct BindError {
+    place: String,
+    address: SocketAddr,
+    why: io::Error,
+}
+
+fn hint(why: &io::Error) -> &'static str {
+    match why.kind() {
+        io::ErrorKind::AddrInUse => "; is another process (or another stickfast) serving there?",
+        io::ErrorKind::PermissionDenied => "; ports below 1024 need CAP_NET_BIND_SERVICE",
+        io::ErrorKind::AddrNotAvailable => "; no interface of this machine has that address",
+        _ => "",
+    }
+}
+
+/// A socket that takes nobody in yet.
+pub(super) struct Bound {
+    /// With the port that the system chose, where 0 was asked for.
+    pub(super) address: SocketAddr,
+    socket: Socket,
+}
+
+impl Bound {
+    /// Opens the door.
+    pub(super) fn listen(self) -> io::Result<TcpListener> {
+        self.socket.listen(BACKLOG)?;
+        Ok(self.socket.into())
+    }
+}
+
+/// Binds the clients' listeners.
+pub(super) fn listeners(addresses: &[At<SocketAddr>]) -> Result<Vec<Bound>, BindError> {
+    addresses.iter().map(bind).collect()
+}
+
+/// Opens the operators' listener.
+pub(super) fn admin(address: &At<SocketAddr>) -> Result<TcpListener, BindError> {
+    let bound = bind(address)?;
+    let chosen = bound.address;
+    let listener = bound.listen().map_err(|why| error(address, why))?;
+    tracing::info!(address = %chosen, "admin");
+    Ok(listener)
+}
+
+fn bind(address: &At<SocketAddr>) -> Result<Bound, BindError> {
+    let open = || {
+        let domain = Domain::for_address(address.value);
+        let socket = Socket::new(domain, Type::STREAM, Some(Protocol::TCP))?;
+        socket.set_reuse_address(true)?;
+        socket.set_nonblocking(true)?;
+        socket.bind(&address.value.into())?;
+        let chosen = socket.local_addr()?.as_socket();
+        Ok(Bound { address: chosen.unwrap_or(address.value), socket })
+    };
+    open().map_err(|why| error(address, why))
+}
+
+fn error(address: &At<SocketAddr>, why: io::Error) -> BindError {
+    BindError { place: address.at.to_string(), address: address.value, why }
+}

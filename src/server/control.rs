@@ -1,0 +1,85 @@
+//! Signals that change a running process: SIGHUP reads the files again, SIGUSR1 opens the log file
+//! anew.
+
+use super::generated_key::GeneratedKey;
+use super::health::FIRST_ROUND;
+use super::load::{self, Files, LoadError};
+use super::needs_restart;
+use crate::config::Config;
+use crate::pool::first_round;
+use crate::snapshot::{Live, Snapshot};
+use async_trait::async_trait;
+use pingora::server::ShutdownWatch;
+use pingora::services::background::BackgroundService;
+use std::sync::Arc;
+use tokio::signal::unix::{SignalKind, signal};
+
+pub(super) struct Control(Arc<Inner>);
+
+struct Inner {
+    files: Files,
+    /// What the process was started with, to tell what a reload cannot change.
+    started_with: Config,
+    key: GeneratedKey,
+    live: Arc<Live>,
+}
+
+impl Control {
+    pub(super) fn new(files: Files, config: Config, key: GeneratedKey, live: Arc<Live>) -> Self {
+        Self(Arc::new(Inner { files, started_with: config, key, live }))
+    }
+
+    /// Reads the files again; a fault changes nothing.
+    async fn reload(&self) {
+        let inner = Arc::clone(&self.0);
+        // reading files, looking up names and laying out rings may block
+        let read = tokio::task::spawn_blocking(move || inner.read()).await;
+        match read {
+            Ok(Ok(next)) => {
+                // a backend that is new takes clients only once its check has passed
+                first_round(next.pools(), FIRST_ROUND).await;
+                self.0.live.swap(next);
+                self.0.live.metrics.reloaded(true);
+                tracing::info!("the configuration was read again and is in force");
+            }
+            Ok(Err(why)) => {
+                self.0.live.metrics.reloaded(false);
+                tracing::error!("the configuration was not taken, nothing has changed:\n{why}");
+            }
+            Err(why) => {
+                self.0.live.metrics.reloaded(false);
+                tracing::error!(%why, "reading the configuration failed, nothing has changed");
+            }
+        }
+    }
+}
+
+impl Inner {
+    fn read(&self) -> Result<Snapshot, LoadError> {
+        let config = self.files.read()?;
+        let generated = || self.key.get();
+        let next = load::snapshot(&config, &self.live.cells, &self.live.metrics, &generated)?;
+        for key in needs_restart(&self.started_with, &config) {
+            tracing::warn!(key, "this change takes effect at the next start");
+        }
+        Ok(next)
+    }
+}
+
+#[async_trait]
+impl BackgroundService for Control {
+    async fn start(&self, mut end_of_process: ShutdownWatch) {
+        let (Ok(mut hangup), Ok(mut user1)) =
+            (signal(SignalKind::hangup()), signal(SignalKind::user_defined1()))
+        else {
+            return tracing::error!("cannot listen to signals: no reload is possible");
+        };
+        loop {
+            tokio::select! {
+                _ = hangup.recv() => self.reload().await,
+                _ = user1.recv() => self.0.live.access_log.reopen(),
+                _ = end_of_process.changed() => return,
+            }
+        }
+    }
+}

@@ -1,0 +1,81 @@
+//! From the operator's files to a snapshot; at start, at a reload, and for `stickfast check`.
+
+use crate::config::{self, Config, Fault, Faults, Source};
+use crate::model::{Secret, clock};
+use crate::observe::Metrics;
+use crate::pool::Cells;
+use crate::snapshot::{Snapshot, Surroundings, compile};
+use std::net::ToSocketAddrs;
+use std::path::PathBuf;
+
+/// Reads a variable of the environment.
+pub type Environment = Box<dyn Fn(&str) -> Option<String> + Send + Sync>;
+
+/// Where the configuration comes from. Read again at each reload.
+pub struct Files {
+    /// Taken before the files; for the demo, whose base is part of the program.
+    pub built_in: Option<(&'static str, &'static str)>,
+    /// In the order in which they are merged.
+    pub paths: Vec<PathBuf>,
+    /// For `${NAME}`.
+    pub environment: Environment,
+}
+
+/// Why a configuration does not load: every fault of it.
+#[derive(Debug, thiserror::Error)]
+pub enum LoadError {
+    /// Faults in the files.
+    #[error("{0}")]
+    Faults(#[from] Faults),
+    /// Metrics cannot be set up to compile against.
+    #[error("cannot set up metrics: {0}")]
+    Metrics(#[from] prometheus::Error),
+}
+
+impl Files {
+    /// Reads, merges and checks all of them.
+    ///
+    /// # Errors
+    /// All faults in all files.
+    pub fn read(&self) -> Result<Config, LoadError> {
+        let mut unreadable: Vec<Fault> = Vec::new();
+        let mut sources: Vec<Source> = Vec::new();
+        if let Some((name, text)) = self.built_in {
+            sources.push(Source { name: name.into(), text: text.into() });
+        }
+        for path in &self.paths {
+            match Source::read(path) {
+                Ok(source) => sources.push(source),
+                Err(fault) => unreadable.push(fault),
+            }
+        }
+        if !unreadable.is_empty() {
+            return Err(Faults::from(unreadable).into());
+        }
+        Ok(config::load(sources, &*self.environment)?)
+    }
+}
+
+/// Compiles `config` against what lives on.
+pub(super) fn snapshot(
+    config: &Config,
+    cells: &Cells,
+    metrics: &Metrics,
+    generated_key: &dyn Fn() -> Secret,
+) -> Result<Snapshot, LoadError> {
+    let lookup = |name: &str| name.to_socket_addrs().map(Iterator::collect);
+    let now = clock::unix_now();
+    let around = Surroundings { cells, metrics, lookup: &lookup, generated_key, now };
+    Ok(compile(config, &around)?)
+}
+
+/// Whether `files` would load; changes nothing.
+///
+/// # Errors
+/// All faults.
+pub fn check(files: &Files) -> Result<(), LoadError> {
+    let config = files.read()?;
+    let stand_in = || Secret::new("stands in for the generated key".into());
+    snapshot(&config, &Cells::default(), &Metrics::new()?, &stand_in)?;
+    Ok(())
+}

@@ -1,0 +1,70 @@
+//! Faults that show only when all rules are looked at together: cookies that would be mistaken for
+//! one another.
+
+use crate::affinity::CookieNames;
+use crate::config::{Affinity, Config, Fault, Rule};
+use ahash::AHashMap;
+use std::collections::hash_map::Entry;
+
+/// The names that more than one service would write.
+pub(super) fn shared_names(config: &Config) -> impl Fn(&str) -> bool {
+    let mut first_service: AHashMap<&str, &str> = AHashMap::new();
+    let mut shared = Vec::new();
+    for (rule, affinity) in sticky(config) {
+        let (name, service) = (affinity.cookie.name.as_str(), rule.service.value.as_str());
+        if *first_service.entry(name).or_insert(service) != service {
+            shared.push(name.to_owned());
+        }
+    }
+    move |name| shared.iter().any(|other| other == name)
+}
+
+/// Cookies with one name and two meanings.
+pub(super) fn faults(config: &Config) -> Vec<Fault> {
+    let mut faults = Vec::new();
+    let mut seen: AHashMap<(&str, &str), (&Rule, &Affinity)> = AHashMap::new();
+    let mut suffixed: AHashMap<Box<str>, &str> = AHashMap::new();
+    for (rule, affinity) in sticky(config) {
+        let (service, name) = (rule.service.value.as_str(), affinity.cookie.name.as_str());
+        suffixed.insert(CookieNames::new(name, service, true).suffixed, service);
+        match seen.entry((service, name)) {
+            Entry::Vacant(free) => {
+                free.insert((rule, affinity));
+            }
+            Entry::Occupied(taken) => {
+                let (other, first) = taken.get();
+                if !same_keys(first, affinity) {
+                    faults.push(affinity.at.fault(
+                        format!(
+                            "rules {} and {} write the cookie {name} for service {service} with \
+                             different keys, so that each would undo what the other wrote",
+                            other.id.value, rule.id.value
+                        ),
+                        "give both the same keys and keyRotation, or one of them another cookie.name",
+                    ));
+                }
+            }
+        }
+    }
+    for (_, affinity) in sticky(config) {
+        let name = affinity.cookie.name.as_str();
+        if let Some(service) = suffixed.get(name) {
+            faults.push(affinity.at.fault(
+                format!("the cookie name {name} is the one that service {service} may write"),
+                "choose another cookie.name",
+            ));
+        }
+    }
+    faults
+}
+
+fn same_keys(one: &Affinity, other: &Affinity) -> bool {
+    let keys = |affinity: &Affinity| {
+        affinity.keys.iter().map(|key| (key.id, key.secret.clone())).collect::<Vec<_>>()
+    };
+    one.key_rotation == other.key_rotation && keys(one) == keys(other)
+}
+
+fn sticky(config: &Config) -> impl Iterator<Item = (&Rule, &Affinity)> {
+    config.rules.iter().filter_map(|rule| rule.affinity.as_ref().map(|affinity| (rule, affinity)))
+}

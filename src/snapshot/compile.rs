@@ -1,0 +1,280 @@
+//! From the checked configuration to a [`Snapshot`]: names become references, defaults become
+//! values, host names become addresses.
+
+use super::clash;
+use super::stickiness::{Stickiness, terms};
+use super::{Limits, Rule, Service, Snapshot, Timeouts};
+use crate::affinity::{Cutter, KeyRing};
+use crate::balance::{Ring, RingConfig, RoundRobin, Selection};
+use crate::config::{self, Affinity, Config, Faults, HostPattern, PathPattern, Policy};
+use crate::identity::TrustedProxies;
+use crate::model::{Backend, BackendId, RuleId, Secret, ServiceId, UnixTime};
+use crate::observe::Metrics;
+use crate::pool::{Cells, Check, Health, Member, Pool, Probe};
+use crate::routing::{Host, Index, Matchers, Path};
+use ahash::AHashMap;
+use hkdf::Hkdf;
+use pingora_load_balancing::selection::BackendSelection;
+use sha2::Sha256;
+use std::io;
+use std::net::SocketAddr;
+use std::num::NonZeroU32;
+use std::sync::Arc;
+
+/// Points of one ring; beyond that a ring would take more than 100 MB.
+const MAX_POINTS: u64 = 6_000_000;
+
+/// What a snapshot is made in, besides the configuration.
+pub struct Surroundings<'a> {
+    /// Health marks that stay.
+    pub cells: &'a Cells,
+    /// Counters that stay.
+    pub metrics: &'a Metrics,
+    /// Looks up a host name.
+    pub lookup: &'a dyn Fn(&str) -> io::Result<Vec<SocketAddr>>,
+    /// The key of this gateway, for where the operator gives none.
+    pub generated_key: &'a dyn Fn() -> Secret,
+    /// The time now.
+    pub now: UnixTime,
+}
+
+/// Compiles `config`.
+///
+/// # Errors
+/// Host names that cannot be looked up, rings that are too large, and cookies that clash; all of
+/// them, each with its place.
+pub fn compile(config: &Config, around: &Surroundings<'_>) -> Result<Snapshot, Faults> {
+    let mut faults = clash::faults(config);
+    let mut secrets = Secrets::new(around.generated_key);
+    let mut services = AHashMap::new();
+    let mut in_order = Vec::new();
+    for written in &config.services {
+        let seed = || secrets.seed(config, &written.id.value);
+        if let Some(service) = service(written, seed, around, &mut faults) {
+            let service = Arc::new(service);
+            services.insert(written.id.value.as_str(), Arc::clone(&service));
+            in_order.push(service);
+        }
+    }
+    if !faults.is_empty() {
+        return Err(Faults::from(faults));
+    }
+    let shared = clash::shared_names(config);
+    let mut rings = AHashMap::new();
+    let rules: Vec<Rule> = config
+        .rules
+        .iter()
+        .filter_map(|written| {
+            let service = services.get(written.service.value.as_str())?;
+            let id = RuleId::from(written.id.value.as_str());
+            let stickiness = written.affinity.as_ref().map(|affinity| {
+                let keys = key_ring(affinity, &mut secrets, &mut rings, around.now);
+                let shared = shared(&affinity.cookie.name);
+                Stickiness::new(affinity, &written.service.value, shared, keys)
+            });
+            let metrics = around.metrics.rule(&service.pool.service, &id);
+            Some(Rule { id, service: Arc::clone(service), stickiness, metrics })
+        })
+        .collect();
+    let limits = &config.server.limits;
+    Ok(Snapshot {
+        index: Index::build(&config.rules.iter().map(matchers).collect::<Vec<_>>()),
+        cutter: Cutter::new(rules.iter().filter_map(|r| Some(&r.stickiness.as_ref()?.names))),
+        rules: rules.into(),
+        services: in_order.into(),
+        trusted: TrustedProxies::new(&config.server.trusted_proxies),
+        limits: Limits {
+            header_timeout: limits.header_timeout,
+            body_timeout: limits.body_timeout,
+            idle_seconds: limits.idle_timeout.as_secs().max(1),
+            max_header_bytes: usize::try_from(limits.max_header_bytes).unwrap_or(usize::MAX),
+            max_body_bytes: limits.max_body_bytes.unwrap_or(u64::MAX),
+        },
+    })
+}
+
+fn service(
+    written: &config::Service,
+    seed: impl FnOnce() -> [u8; 16],
+    around: &Surroundings<'_>,
+    faults: &mut Vec<config::Fault>,
+) -> Option<Service> {
+    let id = ServiceId::from(written.id.value.as_str());
+    let check = written.health_check.as_ref().map(check);
+    let before = faults.len();
+    let mut members = Vec::new();
+    for backend in &written.backends {
+        match address(&backend.address.value, around.lookup) {
+            Ok(address) => members.push(member(&id, backend, address, check.is_some(), around)),
+            Err(why) => faults.push(backend.address.at.fault(
+                format!("{} cannot be looked up: {why}", backend.address.value),
+                "expected an address such as 10.0.0.1:8080 or a host name that resolves",
+            )),
+        }
+    }
+    let weight: u64 = written.backends.iter().map(|b| u64::from(b.weight)).sum();
+    let points = weight * u64::from(crate::balance::POINTS_PER_WEIGHT);
+    if written.policy == Policy::ConsistentHash && points > MAX_POINTS {
+        faults.push(written.id.at.fault(
+            format!("the weights add up to {weight}, which makes a ring of {points} points"),
+            format!("expected at most {MAX_POINTS} points; divide all weights by the same number"),
+        ));
+    }
+    if faults.len() > before {
+        return None;
+    }
+    let pool = Pool::new(id, members, check);
+    let view = pool.pingora_view();
+    let selection = match written.policy {
+        Policy::RoundRobin => Selection::RoundRobin(Arc::new(RoundRobin::build(&view))),
+        Policy::ConsistentHash => {
+            let config = RingConfig { seed: seed() };
+            Selection::ConsistentHash(Arc::new(Ring::build_with_config(&view, &config)))
+        }
+    };
+    let timeouts = Timeouts {
+        connect: written.timeouts.connect,
+        read: written.timeouts.read,
+        write: written.timeouts.write,
+    };
+    let metrics = around.metrics.service(&pool.service);
+    Some(Service { pool: Arc::new(pool), selection, timeouts, metrics })
+}
+
+fn member(
+    service: &ServiceId,
+    written: &config::Backend,
+    address: SocketAddr,
+    checked: bool,
+    around: &Surroundings<'_>,
+) -> Arc<Member> {
+    let backend = Backend {
+        id: BackendId::from(written.id.value.as_str()),
+        address,
+        weight: written.weight,
+        version: written.version.as_str().into(),
+    };
+    // one that has served without a check serves on until its first check says otherwise
+    let start = if checked { Health::Unchecked } else { Health::Healthy };
+    let cell = around.cells.cell(service, &backend.id, address, start);
+    let metrics = around.metrics.backend(service, &backend.id);
+    Arc::new(Member::new(backend, cell, checked, metrics))
+}
+
+fn address(
+    text: &str,
+    lookup: &dyn Fn(&str) -> io::Result<Vec<SocketAddr>>,
+) -> io::Result<SocketAddr> {
+    if let Ok(address) = text.parse() {
+        return Ok(address);
+    }
+    let first = lookup(text)?.into_iter().next();
+    first.ok_or_else(|| io::Error::other("the name has no address"))
+}
+
+fn check(written: &config::HealthCheck) -> Check {
+    Check {
+        probe: match &written.probe {
+            config::Probe::Http { path } => Probe::Http { path: path.clone() },
+            config::Probe::Tcp => Probe::Tcp,
+        },
+        interval: written.interval,
+        timeout: written.timeout,
+        healthy_threshold: written.healthy_threshold,
+        unhealthy_threshold: written.unhealthy_threshold,
+    }
+}
+
+fn matchers(rule: &config::Rule) -> Matchers {
+    Matchers {
+        order: rule.order,
+        hosts: rule
+            .hosts
+            .iter()
+            .map(|host| match host {
+                HostPattern::Exact(name) => Host::Exact(name.clone()),
+                HostPattern::Below(name) => Host::Below(name.clone()),
+            })
+            .collect(),
+        path: match &rule.path {
+            PathPattern::Exact(path) => Path::Exact(path.clone()),
+            PathPattern::Below(path) if path.is_empty() => Path::Any,
+            PathPattern::Below(path) => Path::Below(path.clone()),
+        },
+        // names and values were checked when they were read
+        headers: rule
+            .headers
+            .iter()
+            .filter_map(|(name, value)| Some((name.parse().ok()?, value.parse().ok()?)))
+            .collect(),
+        methods: rule.methods.iter().filter_map(|method| method.parse().ok()).collect(),
+    }
+}
+
+/// Rules with the same secrets share their derived keys: 10,000 rules must not hold 10,000 rings.
+type Rings = AHashMap<(Vec<(u8, Vec<u8>)>, u32, u32), Arc<KeyRing>>;
+
+fn key_ring(
+    affinity: &Affinity,
+    secrets: &mut Secrets<'_>,
+    rings: &mut Rings,
+    now: UnixTime,
+) -> Arc<KeyRing> {
+    let keys = secrets.of(affinity);
+    let rotation = affinity
+        .key_rotation
+        .map_or(0, |rotation| u32::try_from(rotation.as_secs()).unwrap_or(u32::MAX));
+    let absolute = terms(affinity).absolute;
+    let named = keys.iter().map(|(id, secret)| (*id, secret.expose().to_vec())).collect();
+    let ring = rings.entry((named, rotation, absolute));
+    Arc::clone(
+        ring.or_insert_with(|| {
+            Arc::new(KeyRing::new(keys, NonZeroU32::new(rotation), absolute, now))
+        }),
+    )
+}
+
+/// The operator's secrets, or the generated one, which is made only when it is needed.
+struct Secrets<'a> {
+    generate: &'a dyn Fn() -> Secret,
+    generated: Option<Secret>,
+}
+
+impl<'a> Secrets<'a> {
+    fn new(generate: &'a dyn Fn() -> Secret) -> Self {
+        Self { generate, generated: None }
+    }
+
+    fn generated(&mut self) -> Secret {
+        self.generated.get_or_insert_with(|| (self.generate)()).clone()
+    }
+
+    fn of(&mut self, affinity: &Affinity) -> Vec<(u8, Secret)> {
+        if affinity.keys.is_empty() {
+            return vec![(0, self.generated())];
+        }
+        affinity.keys.iter().map(|key| (key.id, key.secret.clone())).collect()
+    }
+
+    /// What clients' places on the ring of `service` are computed with: derived from the first
+    /// secret that seals its keys, so that gateways with the same secrets agree.
+    fn seed(&mut self, config: &Config, service: &str) -> [u8; 16] {
+        let mut affinities = config
+            .rules
+            .iter()
+            .filter(|rule| rule.service.value == service)
+            .filter_map(|rule| rule.affinity.as_ref());
+        let secret = match affinities.find_map(|affinity| affinity.keys.first()) {
+            Some(key) => key.secret.clone(),
+            None => self.generated(),
+        };
+        let mut seed = [0; 16];
+        let expanded =
+            Hkdf::<Sha256>::new(None, secret.expose()).expand(b"stickfast ring", &mut seed);
+        debug_assert!(expanded.is_ok(), "16 bytes are within the limits of HKDF");
+        seed
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,99 @@
+//! What the process holds for as long as it lives: the snapshot in force and all that outlives it.
+
+use super::Snapshot;
+use crate::observe::{AccessLog, Metrics};
+use crate::pool::Cells;
+use ahash::AHashSet;
+use arc_swap::ArcSwap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use tokio::sync::watch;
+
+/// The living process.
+pub struct Live {
+    current: ArcSwap<Snapshot>,
+    /// Tells the health checks that there is a new snapshot.
+    changed: watch::Sender<()>,
+    /// Health marks.
+    pub cells: Cells,
+    /// Counters.
+    pub metrics: Metrics,
+    /// The line for each request.
+    pub access_log: AccessLog,
+    serving: AtomicBool,
+}
+
+impl Live {
+    /// Takes the first snapshot into service; not [`Self::serving`] yet.
+    pub fn new(first: Snapshot, cells: Cells, metrics: Metrics, access_log: AccessLog) -> Self {
+        metrics.generation.inc();
+        Self {
+            current: ArcSwap::from_pointee(first),
+            changed: watch::Sender::new(()),
+            cells,
+            metrics,
+            access_log,
+            serving: AtomicBool::new(false),
+        }
+    }
+
+    /// The snapshot in force, to be held for as long as a request lasts.
+    pub fn pin(&self) -> Arc<Snapshot> {
+        self.current.load_full()
+    }
+
+    /// Puts `next` in force and forgets what only the old one had. Requests that are under way end
+    /// on the old one.
+    pub fn swap(&self, next: Snapshot) {
+        let next = Arc::new(next);
+        let old = self.current.swap(Arc::clone(&next));
+        self.metrics.generation.inc();
+        self.changed.send_replace(());
+        self.forget(&old, &next);
+        drop(old);
+        self.cells.sweep();
+    }
+
+    /// Tells when the snapshot has changed.
+    pub fn changes(&self) -> watch::Receiver<()> {
+        self.changed.subscribe()
+    }
+
+    /// Whether clients are welcome: not before the listeners are open, nor while draining.
+    pub fn serving(&self) -> bool {
+        self.serving.load(Ordering::Relaxed)
+    }
+
+    /// Opens or closes the door that `/readyz` shows.
+    pub fn set_serving(&self, serving: bool) {
+        self.serving.store(serving, Ordering::Relaxed);
+    }
+
+    /// Metrics of what is gone would stay on the page for ever.
+    fn forget(&self, old: &Snapshot, next: &Snapshot) {
+        let rules: AHashSet<_> =
+            next.rules().iter().map(|rule| (&rule.service.pool.service, &rule.id)).collect();
+        for rule in old.rules() {
+            if !rules.contains(&(&rule.service.pool.service, &rule.id)) {
+                self.metrics.forget_rule(&rule.service.pool.service, &rule.id);
+            }
+        }
+        let backends: AHashSet<_> = ids(next).collect();
+        for (service, backend) in ids(old).filter(|gone| !backends.contains(gone)) {
+            self.metrics.forget_backend(service, backend);
+        }
+        let services: AHashSet<_> = next.services().iter().map(|s| &s.pool.service).collect();
+        for service in old.services() {
+            if !services.contains(&service.pool.service) {
+                self.metrics.forget_service(&service.pool.service);
+            }
+        }
+    }
+}
+
+type BackendName<'s> = (&'s crate::model::ServiceId, &'s crate::model::BackendId);
+
+fn ids(snapshot: &Snapshot) -> impl Iterator<Item = BackendName<'_>> {
+    let services = snapshot.services().iter();
+    services.flat_map(|s| s.pool.members().iter().map(|m| (&s.pool.service, &m.backend.id)))
+}

@@ -1,0 +1,101 @@
+//! The affinity of one rule, compiled: what is read, what is written, and under which keys.
+
+use crate::affinity::sealed::{OpenBuffer, associated, open, seal};
+use crate::affinity::set_cookie::Attributes;
+use crate::affinity::{Binding, CookieNames, KeyRing, Presented, SetCookie, Terms};
+use crate::config::{Affinity, SameSite, Secure};
+use crate::model::UnixTime;
+use std::sync::Arc;
+
+/// How clients of one rule are kept with their backend.
+pub struct Stickiness {
+    /// What the cookie is called.
+    pub names: CookieNames,
+    /// How long a key holds.
+    pub terms: Terms,
+    /// Shared between rules with the same secrets.
+    pub keys: Arc<KeyRing>,
+    set_cookie: SetCookie,
+    associated: Box<[u8]>,
+}
+
+impl Stickiness {
+    /// Compiles `affinity` for the service that the rule leads to.
+    pub(super) fn new(
+        affinity: &Affinity,
+        service: &str,
+        shared_name: bool,
+        keys: Arc<KeyRing>,
+    ) -> Self {
+        let cookie = &affinity.cookie;
+        let names = CookieNames::new(&cookie.name, service, shared_name);
+        let (secure_on_http, secure_on_https) = match cookie.secure {
+            Secure::Auto => (false, true),
+            Secure::Always => (true, true),
+            Secure::Never => (false, false),
+        };
+        let attributes = Attributes {
+            path: &cookie.path,
+            domain: &cookie.domain,
+            max_age: cookie.max_age,
+            http_only: cookie.http_only,
+            secure_on_http,
+            secure_on_https,
+            same_site: match cookie.same_site {
+                SameSite::Lax => cookie::SameSite::Lax,
+                SameSite::Strict => cookie::SameSite::Strict,
+                SameSite::None => cookie::SameSite::None,
+            },
+        };
+        Self {
+            set_cookie: SetCookie::new(names.written(), &attributes),
+            associated: associated(service, &cookie.name),
+            names,
+            terms: terms(affinity),
+            keys,
+        }
+    }
+
+    /// The first of `candidates` that opens, else why the first one does not.
+    pub fn open<'b>(
+        &self,
+        candidates: &[&[u8]],
+        now: UnixTime,
+        buffer: &'b mut OpenBuffer,
+    ) -> Presented<'b> {
+        let opens = |key: &&[u8]| {
+            open(&self.keys, &self.associated, key, now, &mut OpenBuffer::default()).is_ok()
+        };
+        let chosen = match candidates {
+            [] => return Presented::Nothing,
+            [only] => only,
+            // a second cookie of the same name is rare: it costs one more look
+            [first, ..] => candidates.iter().find(|key| opens(key)).unwrap_or(first),
+        };
+        match open(&self.keys, &self.associated, chosen, now, buffer) {
+            Ok((binding, key_id)) => Presented::Opened(binding, key_id),
+            Err(why) => Presented::Unreadable(why),
+        }
+    }
+
+    /// The `Set-Cookie` value that carries `binding`. `nonce` must be fresh random bytes.
+    ///
+    /// # Errors
+    /// `None` when the names in the binding are too long, which configuration rules out.
+    pub fn set_cookie(
+        &self,
+        binding: &Binding<'_>,
+        nonce: [u8; 12],
+        now: UnixTime,
+        https: bool,
+    ) -> Option<String> {
+        let key = seal(&self.keys, &self.associated, binding, nonce, now)?;
+        Some(self.set_cookie.value(&key, https))
+    }
+}
+
+pub(super) fn terms(affinity: &Affinity) -> Terms {
+    let seconds =
+        |duration: std::time::Duration| u32::try_from(duration.as_secs()).unwrap_or(u32::MAX);
+    Terms { idle: seconds(affinity.idle_timeout), absolute: seconds(affinity.absolute_timeout) }
+}

@@ -1,0 +1,129 @@
+//! The access log: one line a request, with the verdict, and nothing secret.
+
+use crate::harness::{Backend, Gateway, Request, SECRET, Setup, until};
+
+#[test]
+fn a_line_in_json_tells_what_became_of_a_request() {
+    let b1 = Backend::start("b1");
+    let gateway = Gateway::start(&Setup::of(&[&b1]).sticky());
+    let answer = gateway.client().send(&Request::post("/orders/1", 10).with("Host", "shop.test"));
+    let line = gateway.access_of("/orders/1");
+    for (key, value) in [
+        ("client", "127.0.0.1"),
+        ("method", "POST"),
+        ("host", "shop.test"),
+        ("path", "/orders/1"),
+        ("rule", "app"),
+        ("service", "app"),
+        ("backend", "b1"),
+        ("affinity", "NI"),
+    ] {
+        assert_eq!(line[key], value, "{key} of {line}");
+    }
+    assert_eq!(line["status"], 200);
+    assert_eq!(line["retries"], 0);
+    assert_eq!(line["bytes"], answer.body.len());
+    assert!(line["duration_ms"].as_f64().is_some_and(|ms| (0.0..20_000.0).contains(&ms)), "{line}");
+    let time = line["time"].as_str().unwrap_or_default();
+    assert!(time.starts_with("20") && time.contains('T') && time.ends_with('Z'), "{time}");
+    assert!(line.get("reason").is_none_or(serde_json::Value::is_null), "{line}");
+}
+
+#[test]
+fn a_line_names_the_reason_when_the_gateway_answered_itself() {
+    let b1 = Backend::stopped("b1");
+    let rules = ["id: app, path: /app/*, serviceName: app"];
+    let gateway = Gateway::start(&Setup::of(&[&b1]).rules(&rules).sticky());
+    let missed = gateway.client().get("/nowhere");
+    assert_eq!(missed.status, 404);
+    let line = gateway.access_of("/nowhere");
+    assert_eq!((&line["status"], &line["reason"]), (&404.into(), &"no-route".into()), "{line}");
+    let refused = gateway.client().get("/app/1");
+    let line = gateway.access_of("/app/1");
+    assert_eq!((&line["status"], line["reason"].as_str()), (&503.into(), refused.reason()));
+    assert_eq!(line["affinity"], "NN");
+}
+
+#[test]
+fn a_line_in_text_has_the_same_facts() {
+    let b1 = Backend::start("b1");
+    let setup = Setup::of(&[&b1]).sticky().server("log: { format: text }");
+    let gateway = Gateway::start(&setup);
+    gateway.client().get("/in/text");
+    let line = until("a line", || {
+        gateway.stdout_lines().into_iter().find(|line| line.contains("/in/text"))
+    });
+    for word in ["127.0.0.1", "GET", "app.test", "200", "app", "b1", "NI"] {
+        assert!(line.contains(word), "{word} in {line}");
+    }
+    assert!(!line.starts_with('{'), "{line}");
+    let announced = gateway.stderr_lines().join("\n");
+    let address = gateway.address();
+    assert!(announced.contains(&format!("listening address={address}")), "{announced}");
+    let admin = gateway.admin_address().unwrap();
+    assert!(announced.contains(&format!("admin address={admin}")), "{announced}");
+}
+
+#[test]
+fn nothing_secret_is_ever_written() {
+    let b1 = Backend::start("b1");
+    for format in ["json", "text"] {
+        let setup = Setup::of(&[&b1])
+            .sticky()
+            .server(&format!("log: {{ format: {format}, level: debug }}"))
+            .admin("{ address: \"127.0.0.1:0\", token: admin-token-of-the-test }");
+        let gateway = Gateway::start(&setup);
+        let mut client = gateway.client();
+        let request = Request::get("/secrets?password=query-of-the-test")
+            .with("Authorization", "Bearer credential-of-the-test");
+        client.send(&request);
+        let key = client.cookie("gateway-backend").unwrap();
+        client.send(&request);
+        client.put("gateway-backend", &format!("{key}broken"));
+        client.put("other", "cookie-of-the-test");
+        client.send(&request);
+        b1.stop();
+        client.send(&request);
+        b1.restart();
+        gateway.reload(&setup);
+        until("a line for each request", || {
+            let lines = gateway.stdout_lines();
+            (lines.iter().filter(|line| line.contains("/secrets")).count() == 4).then_some(())
+        });
+        let out = [gateway.stdout_lines(), gateway.stderr_lines()].concat().join("\n");
+        let found = ["query-of-", "credential-of-", "cookie-of-", "admin-token-of-", SECRET, &key];
+        for secret in found {
+            assert!(!out.contains(secret), "{secret} stands in the {format} log:\n{out}");
+        }
+    }
+}
+
+#[test]
+fn the_access_log_can_be_switched_off() {
+    let b1 = Backend::start("b1");
+    let setup = Setup::of(&[&b1]).server("log: { format: json, access: false }");
+    let mut gateway = Gateway::start(&setup);
+    assert_eq!(gateway.client().get("/").backend(), "b1");
+    gateway.signal("TERM");
+    // All lines are out when the process has ended.
+    let ended = gateway.wait_for_exit(crate::harness::PATIENCE);
+    assert!(ended.is_some_and(|status| status.success()));
+    assert_eq!(gateway.stdout_lines(), [""; 0]);
+}
+
+#[test]
+fn a_line_cannot_be_forged_by_what_a_client_sends() {
+    let b1 = Backend::start("b1");
+    let setup = Setup::of(&[&b1]).server("log: { format: text }");
+    let gateway = Gateway::start(&setup);
+    let request = Request::get("/a%0aforged").with("Host", "a\u{e4}\u{ff}\"b");
+    // Such a host may be refused; it may not break the line.
+    let _ = gateway.client().try_send(&request);
+    gateway.client().get("/last");
+    until("the last line", || {
+        gateway.stdout_lines().iter().any(|line| line.contains("/last")).then_some(())
+    });
+    let lines = gateway.stdout_lines();
+    assert!(lines.len() <= 2, "{lines:?}");
+    assert!(!lines.iter().any(|line| line.starts_with("forged")), "{lines:?}");
+}

@@ -1,0 +1,34 @@
+//! The product from outside: the real binary, toy backends in this process, raw HTTP over loopback.
+//!
+//! Every test starts its own gateway on ports that the system chooses and waits by polling. What
+//! the tests are made of is in `harness`; every other module is one theme.
+
+#![allow(
+    clippy::disallowed_methods,
+    reason = "deadlines of tests are real time; nothing here is handed to the product"
+)]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a failed expectation ends a test; clippy.toml sees only functions marked #[test]"
+)]
+
+mod harness;
+
+mod affinity;
+mod balancing;
+mod cookies;
+mod failures;
+mod forwarding;
+mod health;
+mod instances;
+mod keys;
+mod limits;
+mod logs;
+mod metrics;
+mod process;
+mod reload;
+mod services;
+mod written;

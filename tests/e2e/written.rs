@@ -1,0 +1,166 @@
+//! `check`, `keygen` and the files that are shipped.
+
+use crate::harness::{Backend, Gateway, SECRET, Setup, check, stickfast};
+use std::fs;
+use std::path::Path;
+
+#[test]
+fn a_good_file_is_valid() {
+    let b1 = Backend::stopped("b1");
+    let output = check(&Setup::of(&[&b1]).checked().sticky().to_string());
+    assert_eq!(output.code, Some(0), "{output:?}");
+    assert!(output.stdout.contains("is valid"), "{output:?}");
+}
+
+const FAULTY: &str = r#"gateway:
+  server:
+    listeners:
+      - address: 127.0.0.1:0
+    threads: many
+  services:
+    app:
+      backends:
+        - { id: b1, address: nowhere }
+        - { id: b1, address: "127.0.0.1:9" }
+      healthChek: { type: http }
+      outlierDetection: { consecutiveFailures: 5 }
+  router:
+    rules:
+      - { id: all, path: /*, serviceName: ap }
+    sessionAffinity:
+      idleTimeout: soon
+      keys:
+        - { id: 16, secret: "a secret of this test" }
+        - { id: 1, secret: tooshort }
+      cookie: { name: "a b" }
+"#;
+
+#[test]
+fn every_fault_of_a_file_is_told_at_once_with_its_place_and_its_cure() {
+    let output = check(FAULTY);
+    assert_eq!(output.code, Some(1), "{output:?}");
+    for (line, path) in [
+        (5, "server.threads"),
+        (9, "address"),
+        (10, "id"),
+        (11, "healthChek"),
+        (12, "outlierDetection"),
+        (15, "serviceName"),
+        (17, "sessionAffinity.idleTimeout"),
+        (19, "id"),
+        (20, "secret"),
+        (21, "cookie.name"),
+    ] {
+        let place = format!("stickfast.yaml:{line}:");
+        let fault = output.stderr.lines().find(|l| l.contains(&place));
+        let fault = fault.unwrap_or_else(|| panic!("nothing of line {line}:\n{}", output.stderr));
+        let rest = fault.split(&place).nth(1).unwrap();
+        let (column, rest) = rest.split_once(": ").expect("a column");
+        assert!(column.parse::<u32>().is_ok_and(|column| column > 4), "{fault}");
+        let (key, problem) = rest.split_once(": ").expect("a key and a problem");
+        assert!(key.contains(path), "{fault}");
+        assert!(problem.contains("; "), "a problem and its cure: {fault}");
+    }
+    let said = |line: &str, word: &str| {
+        assert!(output.stderr.lines().any(|l| l.contains(line) && l.contains(word)), "{word}");
+    };
+    said("yaml:11:", "healthCheck");
+    said("yaml:12:", "not supported yet");
+    said("yaml:15:", "app");
+    assert!(!output.stderr.contains("tooshort"), "secrets stay secret: {}", output.stderr);
+}
+
+#[test]
+fn what_is_not_built_yet_is_told_apart_from_what_is_misspelt() {
+    let b1 = Backend::stopped("b1");
+    let yaml = Setup::of(&[&b1]).sticky_with("onMissing: reject").to_string();
+    let output = check(&yaml);
+    assert_eq!(output.code, Some(1), "{output:?}");
+    assert!(output.stderr.contains("not supported yet"), "{}", output.stderr);
+    let yaml = Setup::of(&[&b1]).sticky_with("idleTimeut: 3s").to_string();
+    let output = check(&yaml);
+    assert_eq!(output.code, Some(1), "{output:?}");
+    assert!(!output.stderr.contains("not supported yet"), "{}", output.stderr);
+    assert!(output.stderr.contains("idleTimeout"), "a suggestion: {}", output.stderr);
+}
+
+#[test]
+fn what_is_not_yaml_or_not_there_is_one_fault() {
+    for yaml in ["gateway: [", "", "gateway: 3\n", "\u{0}", "other: {}\n"] {
+        let output = check(yaml);
+        assert_eq!(output.code, Some(1), "{yaml:?}: {output:?}");
+        assert!(output.stderr.contains("stickfast.yaml"), "{yaml:?}: {}", output.stderr);
+        assert!(!output.stderr.contains("panicked"), "{}", output.stderr);
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let output = stickfast(dir.path(), &["check", "-c", "not-there.yaml"]);
+    assert_eq!(output.code, Some(1), "{output:?}");
+    assert!(output.stderr.contains("not-there.yaml"), "{}", output.stderr);
+}
+
+#[test]
+fn an_unset_name_of_the_environment_is_a_fault_and_a_default_is_taken() {
+    let b1 = Backend::stopped("b1");
+    let yaml = Setup::of(&[&b1]).sticky().to_string();
+    let unset = check(&yaml.replace(SECRET, "${STICKFAST_TEST_UNSET}"));
+    assert_eq!(unset.code, Some(1), "{unset:?}");
+    assert!(unset.stderr.contains("STICKFAST_TEST_UNSET"), "{}", unset.stderr);
+    let with_default = format!("${{STICKFAST_TEST_UNSET:-{SECRET}}}");
+    let output = check(&yaml.replace(SECRET, &with_default));
+    assert_eq!(output.code, Some(0), "{output:?}");
+}
+
+#[test]
+fn run_refuses_a_bad_file_with_all_its_faults() {
+    let mut gateway = Gateway::spawn(&[("stickfast.yaml", FAULTY)]);
+    let status = gateway.wait_for_exit(crate::harness::PATIENCE).expect("it ends");
+    assert_eq!(status.code(), Some(1));
+    for line in [5, 9, 12, 17] {
+        gateway.wait_for_diagnostic(&[&format!("stickfast.yaml:{line}:")]);
+    }
+}
+
+#[test]
+fn keygen_prints_a_secret_that_check_takes_and_never_the_same() {
+    let dir = tempfile::tempdir().unwrap();
+    let [one, two] = [(), ()].map(|()| stickfast(dir.path(), &["keygen"]));
+    assert_eq!((one.code, two.code), (Some(0), Some(0)), "{one:?}");
+    let secret = one.stdout.trim();
+    assert!(secret.len() >= 16 && !secret.contains(char::is_whitespace), "{secret}");
+    assert_ne!(one.stdout, two.stdout);
+    let b1 = Backend::stopped("b1");
+    let output = check(&Setup::of(&[&b1]).sticky().secret(secret).to_string());
+    assert_eq!(output.code, Some(0), "{output:?}");
+}
+
+#[test]
+fn an_absolute_time_of_more_than_fourteen_periods_is_a_fault() {
+    let b1 = Backend::stopped("b1");
+    let setup = |time: &str| {
+        Setup::of(&[&b1])
+            .sticky_with("keyRotation: 1h")
+            .sticky_with(&format!("absoluteTimeout: {time}"))
+            .to_string()
+    };
+    assert_eq!(check(&setup("14h")).code, Some(0));
+    let output = check(&setup("15h"));
+    assert_eq!(output.code, Some(1), "{output:?}");
+    assert!(output.stderr.contains("absoluteTimeout"), "{}", output.stderr);
+}
+
+#[test]
+fn every_shipped_file_is_valid() {
+    let conf = Path::new(env!("CARGO_MANIFEST_DIR")).join("conf");
+    let dir = tempfile::tempdir().unwrap();
+    let mut checked = 0;
+    for entry in fs::read_dir(conf).expect("conf/ is there") {
+        let file = entry.unwrap().path();
+        if !file.extension().is_some_and(|e| e == "yaml" || e == "yml") {
+            continue;
+        }
+        let output = stickfast(dir.path(), &["check", "-c", &file.display().to_string()]);
+        assert_eq!(output.code, Some(0), "{}: {}", file.display(), output.stderr);
+        checked += 1;
+    }
+    assert!(checked > 0, "there are files in conf/");
+}
