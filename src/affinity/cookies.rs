@@ -33,8 +33,9 @@ impl Lengths {
 /// One `Cookie` value taken apart.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Cut<'h> {
-    /// What is left, where something was cut out; empty when nothing is left.
-    pub rest: Option<Vec<u8>>,
+    /// What is left, where something was cut out; empty when nothing is left. On the stack for
+    /// all but the largest.
+    pub rest: Option<SmallVec<[u8; 512]>>,
     /// The values of the wanted names, in order, at most [`MAX_CANDIDATES`].
     pub found: SmallVec<[&'h [u8]; MAX_CANDIDATES]>,
 }
@@ -50,8 +51,7 @@ impl Cutter {
         cutter
     }
 
-    /// Takes one `Cookie` value apart. `wanted` are the names whose values are asked for. Allocates
-    /// only the rest, and only when one of our cookies is there.
+    /// Takes one `Cookie` value apart. `wanted` are the names whose values are asked for.
     pub fn cut<'h>(&self, value: &'h [u8], wanted: Option<&CookieNames>) -> Cut<'h> {
         let mut cut = Cut::default();
         let mut start = 0;
@@ -67,7 +67,7 @@ impl Cutter {
                     cut.found.push(ours.value);
                 }
                 let rest = cut.rest.get_or_insert_with(|| {
-                    let mut rest = Vec::with_capacity(value.len());
+                    let mut rest = SmallVec::with_capacity(value.len());
                     rest.extend_from_slice(value.get(..start).unwrap_or_default());
                     rest
                 });

@@ -34,8 +34,9 @@ impl CookieNames {
 }
 
 fn suffix(service: &str) -> String {
-    let digest = Sha256::digest(service.as_bytes());
-    digest.iter().take(4).map(|byte| format!("{byte:02x}")).collect()
+    let digest: [u8; 32] = Sha256::digest(service.as_bytes()).into();
+    let [a, b, c, d, ..] = digest;
+    format!("{:08x}", u32::from_be_bytes([a, b, c, d]))
 }
 
 #[cfg(test)]

@@ -52,29 +52,29 @@ impl BackendSelection for RoundRobin {
     }
 
     fn iter(self: &Arc<Self>, _key: &[u8]) -> Turns {
-        Turns { turns: Arc::clone(self), steps: 0, at: 0 }
+        Turns { of: Arc::clone(self), steps: 0, at: 0 }
     }
 }
 
 /// The candidates for one request: first who is due, then whoever takes spare turns.
 pub struct Turns {
-    turns: Arc<RoundRobin>,
+    of: Arc<RoundRobin>,
     steps: usize,
     at: usize,
 }
 
 impl BackendIter for Turns {
     fn next(&mut self) -> Option<&PingoraBackend> {
-        let length = self.turns.schedule.len();
+        let length = self.of.schedule.len();
         self.at = match self.steps {
-            0 => self.turns.cursor.fetch_add(1, Ordering::Relaxed),
-            step if step <= length => self.turns.spare.fetch_add(1, Ordering::Relaxed),
+            0 => self.of.cursor.fetch_add(1, Ordering::Relaxed),
+            step if step <= length => self.of.spare.fetch_add(1, Ordering::Relaxed),
             // the shared cursor may have skipped someone under contention: one walk of our own
             step if step <= 2 * length => self.at.wrapping_add(1),
             _ => return None,
         };
         self.steps += 1;
-        self.turns.schedule.get(self.at.checked_rem(length)?)
+        self.of.schedule.get(self.at.checked_rem(length)?)
     }
 }
 

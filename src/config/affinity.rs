@@ -42,6 +42,8 @@ impl Inherited<'_> {
 /// The rule's section over the router's. Two ways to say the same replace each other.
 fn lay_over(mut router: Node, own: &Node) -> Node {
     let says = |key| own.get(key).is_some();
+    // a section that is there is on, unless it says otherwise itself
+    forget(&mut router, &["enabled"]);
     if says("method") || says("methods") {
         forget(&mut router, &["method", "methods"]);
     }

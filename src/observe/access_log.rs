@@ -118,7 +118,7 @@ impl AccessLine<'_> {
                 );
                 for (name, value) in [("version", self.version), ("reason", self.reason)] {
                     if !value.is_empty() {
-                        line.push_str(&format!(" {name}={}", Word(value)));
+                        line.extend([" ", name, "=", &Word(value).to_string()]);
                     }
                 }
                 line

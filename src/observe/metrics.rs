@@ -288,7 +288,9 @@ mod tests {
                 handles.verdict(Verdict { brought, did });
             }
         }
-        Cause::ALL.map(|cause| handles.missed(cause));
+        for cause in Cause::ALL {
+            handles.missed(cause);
+        }
         metrics.rule(&service, &RuleId::from("r")).answered(204);
         let text = String::from_utf8(metrics.text().unwrap()).unwrap();
         let ones = |family: &str| {

@@ -88,7 +88,7 @@ impl HealthCheck for Recorder {
             let passed = result.is_ok();
             let threshold =
                 if passed { self.check.healthy_threshold } else { self.check.unhealthy_threshold };
-            let changed = member.cell().record(passed, threshold);
+            let changed = member.note_check(passed, threshold);
             match (changed, &result) {
                 (Some(Health::Healthy), _) => {
                     tracing::info!(backend = %member.backend.id, "backend is healthy");

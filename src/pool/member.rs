@@ -37,8 +37,9 @@ impl Member {
         if self.checked { self.cell.health() } else { Health::Healthy }
     }
 
-    pub(super) fn cell(&self) -> &Cell {
-        &self.cell
+    /// Takes in the result of a check; `Some` when it changes the mark.
+    pub fn note_check(&self, passed: bool, threshold: u32) -> Option<Health> {
+        self.cell.record(passed, threshold)
     }
 
     /// The member that a Pingora backend of ours stands for.

@@ -22,23 +22,22 @@ pub(super) fn choose(session: &Session, ctx: &mut Ctx) -> Result<Box<HttpPeer>> 
     let Some(rule) = ctx.rule.and_then(|at| snapshot.rule(at)) else {
         return refuse(ctx, Refusal::NoRoute);
     };
-    let member = match ctx.once_more.take() {
-        Some(member) => member,
-        None => {
-            let mut buffer = [0; 16];
-            let key = key(ctx.client, &mut buffer);
-            match decide::choose(&rule.service, ctx.bond.as_ref(), &ctx.tried, key) {
-                Choice::Bound(member) | Choice::Placed(member) => member,
-                Choice::Panic(member) => {
-                    rule.service.metrics.panic_picks.inc();
-                    ctx.panicked = true;
-                    member
-                }
-                Choice::Nobody => {
-                    let why = ctx.last_failure.unwrap_or(Refusal::NoBackend);
-                    return refuse(ctx, why);
-                }
-            }
+    let mut buffer = [0; 16];
+    let key = key(ctx.client, &mut buffer);
+    let choice = match ctx.once_more.take() {
+        Some(same) => Choice::Bound(same),
+        None => decide::choose(&rule.service, ctx.bond.as_ref(), &ctx.tried, key),
+    };
+    let member = match choice {
+        Choice::Bound(member) | Choice::Placed(member) => member,
+        Choice::Panic(member) => {
+            rule.service.metrics.panic_picks.inc();
+            ctx.panicked = true;
+            member
+        }
+        Choice::Nobody => {
+            let why = ctx.last_failure.unwrap_or(Refusal::NoBackend);
+            return refuse(ctx, why);
         }
     };
     ctx.attempts += 1;

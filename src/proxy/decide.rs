@@ -44,26 +44,22 @@ pub fn identify(
 ) -> Identified {
     let wanted = rule.map(|(stickiness, _)| &stickiness.names);
     let mut candidates: SmallVec<[&[u8]; MAX_CANDIDATES]> = SmallVec::new();
-    let mut kept_lines: SmallVec<[HeaderValue; 1]> = SmallVec::new();
-    let mut changed = false;
-    for line in headers.get_all(COOKIE) {
+    let mut cookies: Option<SmallVec<[HeaderValue; 1]>> = None;
+    for (nth, line) in headers.get_all(COOKIE).iter().enumerate() {
         let cut = snapshot.cutter.cut(line.as_bytes(), wanted);
         let room = MAX_CANDIDATES - candidates.len();
         candidates.extend(cut.found.into_iter().take(room));
-        match cut.rest {
-            None => kept_lines.push(line.clone()),
-            Some(rest) => {
-                changed = true;
+        match (cut.rest, &mut cookies) {
+            (None, None) => {}
+            (None, Some(lines)) => lines.push(line.clone()),
+            (Some(rest), lines) => {
+                let before = || headers.get_all(COOKIE).iter().take(nth).cloned().collect();
+                let lines = lines.get_or_insert_with(before);
                 // a piece of a valid value is a valid value
-                if let Ok(line) = HeaderValue::from_maybe_shared(bytes::Bytes::from(rest))
-                    && !line.is_empty()
-                {
-                    kept_lines.push(line);
-                }
+                lines.extend(HeaderValue::from_bytes(&rest).ok().filter(|line| !line.is_empty()));
             }
         }
     }
-    let cookies = changed.then_some(kept_lines);
     let Some((stickiness, service)) = rule else {
         return Identified { brought: Brought::Nothing, cause: None, bond: None, cookies };
     };

@@ -1,5 +1,7 @@
 //! What a failed try leads to: the next backend, the same one once more, or an answer of our own.
 
+#![allow(clippy::unnecessary_box_returns, reason = "Pingora's hooks hand boxed errors on")]
+
 use super::ctx::Ctx;
 use super::refusal::Refusal;
 use pingora::{Error, ErrorSource, ErrorType};

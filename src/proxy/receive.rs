@@ -17,7 +17,8 @@ use pingora_proxy::Session;
 use std::net::IpAddr;
 
 static X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
-const VIA_US: HeaderValue = HeaderValue::from_static("1.1 stickfast");
+const VIA_HTTP_1_0: HeaderValue = HeaderValue::from_static("1.0 stickfast");
+const VIA_HTTP_1_1: HeaderValue = HeaderValue::from_static("1.1 stickfast");
 /// An upgraded connection may be silent for this long, as in HAProxy's usual `timeout tunnel`.
 const TUNNEL_TIMEOUT: std::time::Duration = std::time::Duration::from_hours(1);
 
@@ -32,6 +33,7 @@ pub(super) fn set_limits(session: &mut Session, ctx: &Ctx) {
     if downstream.get_keepalive().is_some() {
         downstream.set_keepalive(Some(limits.idle_seconds));
     }
+    downstream.set_pipelining_enabled(true);
     downstream.set_read_timeout(Some(silence));
     downstream.set_write_timeout(Some(limits.body_timeout));
     downstream.set_total_drain_timeout(Some(limits.body_timeout));
@@ -161,7 +163,8 @@ fn speak_for_client(
         put(header.insert_header(X_FORWARDED_HOST.clone(), host))?;
     }
     put(header.insert_header(X_REQUEST_ID.clone(), request_id))?;
-    put(header.append_header(VIA, VIA_US))
+    let via = if header.version == http::Version::HTTP_10 { VIA_HTTP_1_0 } else { VIA_HTTP_1_1 };
+    put(header.append_header(VIA, via))
 }
 
 /// A header map has room for 32,768 fields, far more than a request may have.

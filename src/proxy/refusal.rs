@@ -7,6 +7,11 @@ use http::header::{CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER};
 use pingora::http::ResponseHeader;
 use pingora::{Error, ErrorSource, ErrorType, Result};
 use pingora_proxy::{FailToProxy, Session};
+use std::time::Duration;
+
+/// How long, and for how many bytes, a refused client may go on sending.
+const LINGER: Duration = Duration::from_secs(1);
+const LINGER_BYTES: usize = 1 << 20;
 
 /// Why the gateway answers itself, or why an exchange broke.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -125,8 +130,8 @@ pub(super) async fn write(session: &mut Session, ctx: &mut Ctx, refusal: Refusal
         session.set_keepalive(None);
         return Ok(());
     }
-    if !session.as_downstream_mut().is_body_done() {
-        // what the client still sends is not read, so the connection cannot go on
+    let unread = !session.as_downstream_mut().is_body_done();
+    if unread {
         session.set_keepalive(None);
     }
     let body = format!("{reason}: {text}\n");
@@ -143,7 +148,25 @@ pub(super) async fn write(session: &mut Session, ctx: &mut Ctx, refusal: Refusal
     if !bodiless {
         session.write_response_body(Some(Bytes::from(body)), true).await?;
     }
+    if unread {
+        linger(session).await;
+    }
     Ok(())
+}
+
+/// Reads on for a while. A connection that is closed with unread bytes is reset, and the client
+/// may lose the answer before it has seen it.
+async fn linger(session: &mut Session) {
+    let mut left = LINGER_BYTES;
+    let drain = async {
+        while let Ok(Some(part)) = session.as_downstream_mut().read_request_body().await {
+            left = left.saturating_sub(part.len());
+            if left == 0 {
+                return;
+            }
+        }
+    };
+    let _ = tokio::time::timeout(LINGER, drain).await;
 }
 
 /// Answers after the last try has failed.
@@ -174,13 +197,13 @@ mod tests {
 
     #[test]
     fn errors_are_told_apart_by_whose_fault_they_are() {
+        use ErrorSource::{Downstream, Internal, Upstream};
+        use ErrorType::{ConnectRefused, ConnectTimedout, ConnectionClosed, ReadTimedout};
         let error = |etype, source: ErrorSource| {
             let mut error = Error::new(etype);
             error.esource = source;
             error
         };
-        use ErrorSource::{Downstream, Internal, Upstream};
-        use ErrorType::{ConnectRefused, ConnectTimedout, ConnectionClosed, ReadTimedout};
         for (etype, source, connecting, expected) in [
             (ConnectRefused, Upstream, true, Refusal::ConnectFailed),
             (ConnectTimedout, Upstream, true, Refusal::ConnectTimeout),

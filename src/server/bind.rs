@@ -19,6 +19,7 @@ pub struct BindError {
     why: io::Error,
 }
 
+#[allow(clippy::wildcard_enum_match_arm, reason = "the list of kinds is open")]
 fn hint(why: &io::Error) -> &'static str {
     match why.kind() {
         io::ErrorKind::AddrInUse => "; is another process (or another stickfast) serving there?",

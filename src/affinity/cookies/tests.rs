@@ -47,7 +47,7 @@ fn cookies_of_other_rules_are_cut_out_but_not_read() {
     let (cart, chat) = (names(), CookieNames::new("other", "chat", true));
     let cutter = Cutter::new([&cart, &chat]);
     let cut = cutter.cut(b"other=x; ours=k; a=1", Some(&cart));
-    assert_eq!(cut.rest.as_deref(), Some(b"a=1".as_slice()));
+    assert_eq!(cut.rest.as_deref(), Some(b"a=1".as_slice()), "{cut:?}");
     assert_eq!(cut.found.as_slice(), [b"k"]);
 }
 
@@ -71,7 +71,7 @@ proptest! {
     fn any_bytes_are_taken(value in prop::collection::vec(any::<u8>(), 0..200)) {
         let names = names();
         let cut = Cutter::new([&names]).cut(&value, Some(&names));
-        let rest = cut.rest.unwrap_or_else(|| value.clone());
+        let rest = cut.rest.map_or_else(|| value.clone(), |rest| rest.to_vec());
         prop_assert!(rest.len() <= value.len());
         let again = Cutter::new([&names]).cut(&rest, Some(&names));
         prop_assert!(again.found.is_empty());

@@ -20,7 +20,7 @@ use std::time::Duration;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Behaviour {
     /// Answers with 200 and what it saw, or as the path says: `/sleep/<ms>`, `/status/<code>`,
-    /// `/upgrade`. `X-Toy-Field: <name>: <value>` in the request becomes a field of the response.
+    /// `/upgrade` (where that is asked for). `X-Toy-Field: <name>: <value>` in the request becomes a field of the response.
     Serve,
     /// Reads the request and closes.
     HangUp,
@@ -192,7 +192,9 @@ fn serve(stream: &TcpStream, state: &State) -> io::Result<()> {
                 write!(writer, "{}", state.id)?;
                 return stream.shutdown(Shutdown::Both);
             }
-            Behaviour::Serve if path == "/upgrade" => return echo(reader),
+            Behaviour::Serve if path == "/upgrade" && head.field("upgrade").is_some() => {
+                return echo(reader);
+            }
             Behaviour::Serve => writer.write_all(&answer(state, &head, &path, body.len()))?,
         }
     }
@@ -229,7 +231,7 @@ fn answer(state: &State, head: &Head, path: &str, length: usize) -> Vec<u8> {
 /// Switches protocols and sends back whatever comes.
 fn echo(mut reader: BufReader<&TcpStream>) -> io::Result<()> {
     let mut writer = *reader.get_ref();
-    writer.write_all(b"HTTP/1.1 101 Toy\r\nConnection: Upgrade\r\nUpgrade: echo\r\n\r\n")?;
+    writer.write_all(b"HTTP/1.1 101 Toy\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n")?;
     io::copy(&mut reader, &mut writer)?;
     writer.shutdown(Shutdown::Both)
 }

@@ -64,7 +64,7 @@ fn a_toy_hangs_up_or_breaks_off_as_told() {
 fn a_toy_switches_protocols() {
     let toy = Backend::start("b1");
     let mut wire = Wire::connect(toy.address(), None).unwrap();
-    wire.write(b"GET /upgrade HTTP/1.1\r\nHost: a\r\nUpgrade: echo\r\n\r\n").unwrap();
+    wire.write(b"GET /upgrade HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\n\r\n").unwrap();
     assert_eq!(wire.answer().unwrap().unwrap().status, 101);
     wire.write(b"hello").unwrap();
     assert_eq!(wire.bytes(5).unwrap(), b"hello");
