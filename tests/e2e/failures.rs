@@ -31,6 +31,26 @@ fn when_every_backend_refuses_the_answer_is_503_with_retry_after() {
 }
 
 #[test]
+fn a_connection_that_an_answer_of_our_own_calls_kept_takes_the_next_request() {
+    let [b1, gone] = [Backend::start("b1"), Backend::stopped("gone")];
+    b1.behave(Behaviour::HangUp);
+    let setup = Setup::of(&[&b1]).service("gone", &[&gone]).rules(&[
+        "id: b1, path: /b1, serviceName: app",
+        "id: gone, path: /gone, serviceName: gone",
+    ]);
+    let gateway = Gateway::start(&setup);
+    for (target, status) in [("/nowhere", 404), ("/gone", 503), ("/b1", 502)] {
+        let mut client = gateway.client();
+        for n in 0..3 {
+            // Keeps its connection unless the answer says that it closes.
+            let answer = client.try_send(&Request::get(target));
+            let answer = answer.unwrap_or_else(|e| panic!("{target}, request {n}: {e}"));
+            assert_eq!(answer.status, status, "{target}");
+        }
+    }
+}
+
+#[test]
 fn a_get_whose_backend_hangs_up_is_served_by_another() {
     let [b1, b2] = ["b1", "b2"].map(Backend::start);
     b1.behave(Behaviour::HangUp);

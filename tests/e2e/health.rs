@@ -126,6 +126,24 @@ fn one_failed_check_below_the_threshold_moves_nobody() {
 }
 
 #[test]
+fn frequent_reloads_do_not_hold_up_the_checks() {
+    let [b1, b2] = two();
+    let setup = Setup::of(&[&b1, &b2]).option(
+        "healthCheck: { type: http, path: /healthz, interval: 500ms, timeout: 1s, \
+         healthyThreshold: 1, unhealthyThreshold: 1 }",
+    );
+    let gateway = Gateway::start(&setup);
+    gateway.wait_for_health("b1", true);
+    b1.healthy(false);
+    let labels = [("service", "app"), ("backend", "b1")];
+    let noticed = within(Duration::from_secs(6), || {
+        gateway.reload(&setup);
+        (gateway.metric("stickfast_backend_up", &labels) < 1.0).then_some(())
+    });
+    assert!(noticed.is_some(), "seen by a check every half second");
+}
+
+#[test]
 fn a_backend_that_a_reload_brings_gets_its_first_client_after_its_first_check() {
     let [b1, b2] = two();
     let gateway = Gateway::start(&Setup::of(&[&b1]).checked());
