@@ -45,7 +45,7 @@ lint: install-tools ## formatting, clippy and the shell scripts; any finding fai
 	cargo clippy --locked --all-targets -- -D warnings
 
 bench: install-tools ## micro-benchmarks of the request path (criterion, release build)
-	cargo bench --locked
+	cargo bench --locked --bench decision
 
 load: install-tools ## load on a gateway of its own, on loopback: see loadtest/README.md
 	@.ci/install-tools wrk

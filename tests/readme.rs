@@ -1,7 +1,12 @@
 //! The README holds what it promises: every command in it is run (those that build the project are
 //! looked up), every configuration in it is checked, every file it names exists.
 
-#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test fails by panicking"
+)]
 #![allow(clippy::disallowed_methods, reason = "waits have a deadline")]
 
 use std::io::{BufRead, BufReader};
@@ -55,11 +60,15 @@ impl Demo {
         Self { process, ports }
     }
 
+    fn port(&self, nth: usize) -> u16 {
+        *self.ports.get(nth).unwrap()
+    }
+
     /// A command of the README, aimed at this demo.
     fn aim(&self, command: &str) -> String {
         command
-            .replace("127.0.0.1:8080", &format!("127.0.0.1:{}", self.ports[0]))
-            .replace("127.0.0.1:9901", &format!("127.0.0.1:{}", self.ports[1]))
+            .replace("127.0.0.1:8080", &format!("127.0.0.1:{}", self.port(0)))
+            .replace("127.0.0.1:9901", &format!("127.0.0.1:{}", self.port(1)))
     }
 }
 
@@ -68,6 +77,15 @@ impl Drop for Demo {
         self.process.kill().ok();
         self.process.wait().ok();
     }
+}
+
+fn stickfast(arguments: &[&str]) -> Output {
+    Command::new(STICKFAST)
+        .args(arguments)
+        .env("AFFINITY_KEY", "what the README tells to export")
+        .current_dir(ROOT)
+        .output()
+        .unwrap()
 }
 
 fn shell(command: &str, folder: &Path) -> Output {
@@ -118,13 +136,15 @@ fn every_other_command_exists() {
                 assert!(dry.unwrap().status.success(), "{command}");
             }
             ["target/release/stickfast", "run", rest @ ..] => {
-                let mut checked = Command::new(STICKFAST);
-                checked.arg("check").args(rest).current_dir(ROOT);
-                text(&checked.output().unwrap());
+                assert!(text(&stickfast(&[&["check"], rest].concat())).contains("is valid"));
             }
             ["target/release/stickfast", rest @ ..] => {
-                let mut process = Command::new(STICKFAST);
-                assert!(!text(&process.args(rest).current_dir(ROOT).output().unwrap()).is_empty());
+                assert!(!text(&stickfast(rest)).is_empty());
+            }
+            ["export", ..] => {
+                let exported = command.replace("target/release/stickfast", STICKFAST);
+                let key = text(&shell(&format!("{exported}; echo $AFFINITY_KEY"), Path::new(ROOT)));
+                assert!(key.trim().len() >= 16, "{key}");
             }
             ["curl", ..] => {}
             _ => panic!("no test knows how to run: {command}"),
@@ -142,7 +162,7 @@ fn every_configuration_is_valid_and_every_linked_file_exists() {
     assert!(!configurations.is_empty());
     for yaml in configurations {
         std::fs::write(&file, yaml).unwrap();
-        text(&Command::new(STICKFAST).arg("check").arg("-c").arg(&file).output().unwrap());
+        text(&stickfast(&["check", "-c", file.to_str().unwrap()]));
     }
     let links = README.split("](").skip(1).filter_map(|rest| rest.split_once(')'));
     let files: Vec<&str> =

@@ -36,8 +36,17 @@ pub struct Cut<'h> {
     /// What is left, where something was cut out; empty when nothing is left. On the stack for
     /// all but the largest.
     pub rest: Option<SmallVec<[u8; 512]>>,
-    /// The values of the wanted names, in order, at most [`MAX_CANDIDATES`].
-    pub found: SmallVec<[&'h [u8]; MAX_CANDIDATES]>,
+    /// The keys under the wanted names, in order, at most [`MAX_CANDIDATES`].
+    pub found: SmallVec<[Candidate<'h>; MAX_CANDIDATES]>,
+}
+
+/// A key that the request carries.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Candidate<'h> {
+    /// As sent.
+    pub key: &'h [u8],
+    /// Whether it came under the name that is written now, not under one of another time.
+    pub current: bool,
 }
 
 impl Cutter {
@@ -63,8 +72,11 @@ impl Cutter {
             let gap = value.get(end..).unwrap_or_default().iter();
             let next = end + gap.take_while(|b| matches!(b, b';' | b' ' | b'\t')).count();
             if let Some(ours) = self.ours(pair) {
-                if cut.found.len() < MAX_CANDIDATES && wanted.is_some_and(|w| w.either(ours.name)) {
-                    cut.found.push(ours.value);
+                if cut.found.len() < MAX_CANDIDATES
+                    && let Some(wanted) = wanted.filter(|wanted| wanted.either(ours.name))
+                {
+                    let current = ours.name == wanted.written().as_bytes();
+                    cut.found.push(Candidate { key: ours.value, current });
                 }
                 let rest = cut.rest.get_or_insert_with(|| {
                     let mut rest = SmallVec::with_capacity(value.len());

@@ -26,6 +26,8 @@ pub struct Terms {
     pub idle: u32,
     /// Longest life.
     pub absolute: u32,
+    /// A key that is older than this is written anew.
+    pub refresh: u32,
 }
 
 /// What is to be done.
@@ -86,7 +88,7 @@ pub fn resolve<'p>(
         return Resolution::Place(Cause::WrongIncarnation);
     }
     let kept = Kept { issued: binding.issued, tag: binding.tag };
-    let refresh = silent >= (terms.idle / 10).max(1) || key_id != sealing;
+    let refresh = silent >= terms.refresh || key_id != sealing;
     match member.health() {
         Health::Healthy => Resolution::Bound { member, kept, refresh },
         Health::Unhealthy | Health::Unchecked => Resolution::Down { member, kept, refresh },

@@ -50,7 +50,7 @@ pub fn main() -> ExitCode {
     match Cli::parse().command.carry_out() {
         Ok(()) => ExitCode::SUCCESS,
         Err(why) => {
-            eprintln!("{why:#}");
+            eprintln!("{why}");
             ExitCode::FAILURE
         }
     }

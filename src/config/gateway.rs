@@ -24,7 +24,7 @@ pub(super) fn read(reader: &Reader, root: &Node) -> Config {
     gateway.later(&["session", "websocket"]);
 
     let address = admin.address.value;
-    let clashing = |at: &&super::At<_>| at.value == address && address.port() != 0;
+    let clashing = |at: &&super::At<_>| server::overlap(at.value, address);
     for listener in server.listeners.iter().filter(clashing) {
         let cure = "give the listener or `admin.address` another port";
         reader.report(&listener.at, "is also the address of `admin`", cure);

@@ -45,6 +45,18 @@ use std::sync::Arc;
 /// Every fault there is. While a file cannot be parsed, nothing is said about what is absent from
 /// the others.
 pub fn load(sources: Vec<Source>, env: &dyn Fn(&str) -> Option<String>) -> Result<Config, Faults> {
+    match read(sources, env) {
+        (Some(config), faults) if faults.is_empty() => Ok(config),
+        (_, faults) => Err(faults.into()),
+    }
+}
+
+/// As [`load`], but with what could be read where there are faults: stand-ins take the place of
+/// what could not. Good for finding more faults, not for serving.
+pub fn read(
+    sources: Vec<Source>,
+    env: &dyn Fn(&str) -> Option<String>,
+) -> (Option<Config>, Vec<Fault>) {
     let reports = Reports::default();
     let (mut files, mut faults) = (Vec::new(), Vec::new());
     for source in sources {
@@ -56,11 +68,8 @@ pub fn load(sources: Vec<Source>, env: &dyn Fn(&str) -> Option<String>) -> Resul
     let reader = Reader { env, reports, partial: !faults.is_empty() };
     let config = gateway::merge_files(&reader, files).map(|tree| gateway::read(&reader, &tree));
     faults.extend(reader.reports.into_faults());
-    match config {
-        Some(config) if faults.is_empty() => Ok(config),
-        None if faults.is_empty() => {
-            Err(Fault::of_file("stickfast".to_owned(), "no configuration file".to_owned()).into())
-        }
-        Some(_) | None => Err(faults.into()),
+    if config.is_none() && faults.is_empty() {
+        faults.push(Fault::of_file("stickfast".to_owned(), "no configuration file".to_owned()));
     }
+    (config, faults)
 }

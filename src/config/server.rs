@@ -36,7 +36,7 @@ fn listeners(server: &mut Section) -> Vec<At<SocketAddr>> {
         return vec![At { value, at: server.at.clone() }];
     }
     let listeners: Vec<_> = sections.into_iter().filter_map(listener).collect();
-    report_repeats(server.reader, &listeners);
+    report_overlaps(server.reader, &listeners);
     listeners
 }
 
@@ -56,12 +56,31 @@ fn listener(mut listener: Section) -> Option<At<SocketAddr>> {
     })
 }
 
-/// Port 0 asks for any free port, so it may come twice.
-fn report_repeats(reader: &Reader, listeners: &[At<SocketAddr>]) {
+fn report_overlaps(reader: &Reader, listeners: &[At<SocketAddr>]) {
     let fixed = listeners.iter().filter(|listener| listener.value.port() != 0);
     let names: Vec<_> =
         fixed.map(|l| At { value: l.value.to_string(), at: l.at.clone() }).collect();
     reader.report_repeats(names.iter());
+    for (nth, listener) in listeners.iter().enumerate() {
+        let mut earlier = listeners.iter().take(nth);
+        let theirs = |other: &&At<SocketAddr>| {
+            other.value != listener.value && overlap(other.value, listener.value)
+        };
+        if let Some(other) = earlier.find(theirs) {
+            let problem = format!("{} is already used by {}", listener.value, other.value);
+            reader.report(&listener.at, problem, "give each its own port");
+        }
+    }
+}
+
+/// Whether two listeners would get each other's clients. `0.0.0.0` is every IPv4 address, `[::]`
+/// every address; port 0 asks for any free port, so it may come twice.
+pub(super) fn overlap(one: SocketAddr, other: SocketAddr) -> bool {
+    let covers = |all: SocketAddr, one: SocketAddr| {
+        all.ip().is_unspecified() && (all.is_ipv6() || one.is_ipv4())
+    };
+    let same_port = one.port() == other.port() && one.port() != 0;
+    same_port && (one.ip() == other.ip() || covers(one, other) || covers(other, one))
 }
 
 fn threads(scalar: &Scalar) -> Parsed<Threads> {

@@ -92,6 +92,10 @@ fn backend(mut backend: Section) -> Option<Backend> {
         )
     });
     let address = address?;
+    if address.value.len() > 100 && !backend.says("id") {
+        let problem = "is too long to be the id as well";
+        backend.reader.report(&address.at, problem, "add an `id` of at most 100 characters");
+    }
     Some(Backend {
         id: id.unwrap_or_else(|| address.clone()),
         address,

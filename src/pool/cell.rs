@@ -45,7 +45,8 @@ impl Cell {
     /// Takes in the result of one check; `Some` when it changes the mark. The first result of all
     /// decides at once, later ones when `threshold` of them in a row contradict the mark.
     ///
-    /// Checks of one backend never overlap, so plain loads and stores suffice.
+    /// Two checks at once (a reload checks new backends beside the running rounds) may lose a count,
+    /// never a mark, so plain loads and stores suffice.
     pub fn record(&self, passed: bool, threshold: u32) -> Option<Health> {
         let said = if passed { Health::Healthy } else { Health::Unhealthy };
         let now = self.health();

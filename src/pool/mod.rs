@@ -11,7 +11,7 @@ mod rounds;
 pub use cell::{Cell, Cells, Health};
 pub use check::{Check, Probe};
 pub use member::{Member, Pool};
-pub use rounds::{first_round, run_rounds};
+pub use rounds::{Rounds, first_round};
 
 /// Pools for the tests of this module and of those above it.
 #[cfg(test)]

@@ -1,12 +1,16 @@
 //! When checks run: one task for each service with a check, all of them on one background service,
-//! each at its own jittered pace.
+//! each at its own jittered pace. A task lives on through reloads, so that frequent ones do not put
+//! the next round off for ever.
 
 use super::cell::Health;
 use super::member::Pool;
+use crate::model::{ServiceId, clock};
+use ahash::AHashMap;
 use rand::RngExt;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::task::JoinSet;
+use tokio::sync::watch;
+use tokio::task::{AbortHandle, JoinSet};
 
 /// One round over the pools that have a backend nobody has checked yet, all at the same time; at
 /// most `limit` long.
@@ -22,27 +26,65 @@ pub async fn first_round(pools: Vec<Arc<Pool>>, limit: Duration) {
     }
 }
 
-/// Checks `pools` for ever. Dropping the future stops it.
-pub async fn run_rounds(pools: Vec<Arc<Pool>>) {
-    let mut tasks: JoinSet<()> =
-        pools.into_iter().filter(|p| p.checked.is_some()).map(forever).collect();
-    if tasks.is_empty() {
-        std::future::pending::<()>().await;
-    }
-    while tasks.join_next().await.is_some() {}
+/// The tasks that check the pools of the snapshot in force. Dropping it stops them.
+#[derive(Default)]
+pub struct Rounds {
+    tasks: JoinSet<()>,
+    by_service: AHashMap<ServiceId, (watch::Sender<Arc<Pool>>, AbortHandle)>,
 }
 
-async fn forever(pool: Arc<Pool>) {
-    let Some(interval) = pool.checked.as_ref().map(|c| c.check.interval) else { return };
-    loop {
-        if !unchecked(&pool) {
-            // a tenth to either side, so that many services (or many gateways) do not beat as one
-            let jitter = rand::rng().random_range(0.9..1.1);
-            tokio::time::sleep(interval.mul_f64(jitter)).await;
+impl Rounds {
+    /// Checks `pools` from now on, and no others.
+    pub fn follow(&mut self, pools: Vec<Arc<Pool>>) {
+        let mut left = std::mem::take(&mut self.by_service);
+        for pool in pools.into_iter().filter(|pool| pool.checked.is_some()) {
+            let service = pool.service.clone();
+            let task = if let Some((sender, task)) = left.remove(&service) {
+                sender.send_replace(pool);
+                (sender, task)
+            } else {
+                let (sender, receiver) = watch::channel(pool);
+                let task = self.tasks.spawn(forever(receiver));
+                (sender, task)
+            };
+            self.by_service.insert(service, task);
         }
-        round(&pool).await;
+        for (_, task) in left.into_values() {
+            task.abort();
+        }
+        while self.tasks.try_join_next().is_some() {}
     }
 }
+
+async fn forever(mut pool: watch::Receiver<Arc<Pool>>) {
+    let mut last = clock::monotonic_now();
+    // a tenth to either side, so that many services (or many gateways) do not beat as one
+    let mut jitter = rand::rng().random_range(0.9..1.1);
+    loop {
+        let now = Arc::clone(&pool.borrow_and_update());
+        let Some(interval) = now.checked.as_ref().map(|c| c.check.interval) else { return };
+        if !unchecked(&now) {
+            let due = last + interval.mul_f64(jitter);
+            tokio::select! {
+                () = tokio::time::sleep_until(due.into()) => {}
+                changed = pool.changed() => match changed {
+                    Ok(()) => continue,
+                    Err(_) => return,
+                },
+            }
+        }
+        last = clock::monotonic_now();
+        jitter = rand::rng().random_range(0.9..1.1);
+        round(&now).await;
+        if unchecked(&now) {
+            // checks that cannot even finish (no descriptor left, say) must not spin
+            tokio::time::sleep(RESTLESS).await;
+        }
+    }
+}
+
+/// Pause before an unfinished round is repeated.
+const RESTLESS: Duration = Duration::from_millis(100);
 
 fn unchecked(pool: &Pool) -> bool {
     pool.checked.is_some() && pool.members().iter().any(|m| m.health() == Health::Unchecked)

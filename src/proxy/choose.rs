@@ -2,7 +2,9 @@
 
 use super::ctx::Ctx;
 use super::decide::{self, Choice};
+use super::front::ClientIo;
 use super::refusal::Refusal;
+use super::respond::TUNNEL_TIMEOUT;
 use crate::pool::Member;
 use crate::snapshot::Timeouts;
 use pingora::upstreams::peer::HttpPeer;
@@ -14,8 +16,6 @@ use std::time::Duration;
 
 /// How long a connection to a backend is kept when nobody uses it.
 const POOLED: Duration = Duration::from_mins(1);
-/// As in `receive`: an upgraded connection may be silent for this long.
-const TUNNEL_TIMEOUT: Duration = Duration::from_hours(1);
 
 pub(super) fn choose(session: &Session, ctx: &mut Ctx) -> Result<Box<HttpPeer>> {
     let snapshot = Arc::clone(&ctx.snapshot);
@@ -43,7 +43,11 @@ pub(super) fn choose(session: &Session, ctx: &mut Ctx) -> Result<Box<HttpPeer>> 
     ctx.attempts += 1;
     ctx.body_bytes = 0;
     member.metrics.requests.inc();
-    let peer = peer(&member, rule.service.timeouts, session.is_upgrade_req());
+    let upgrade = session.is_upgrade_req();
+    if upgrade && let Some(io) = ClientIo::of(session) {
+        io.await_upgrade(rule.service.timeouts.read);
+    }
+    let peer = peer(&member, rule.service.timeouts, upgrade);
     ctx.backend = Some(member);
     Ok(peer)
 }
@@ -66,6 +70,7 @@ fn key(client: IpAddr, buffer: &mut [u8; 16]) -> &[u8] {
 fn peer(member: &Member, timeouts: Timeouts, upgrade: bool) -> Box<HttpPeer> {
     let mut peer = Box::new(HttpPeer::new(member.backend.address, false, String::new()));
     peer.options.connection_timeout = Some(timeouts.connect);
+    // this timeout cannot be changed after the 101; until then `ClientIo` holds the shorter one
     peer.options.read_timeout = Some(if upgrade { TUNNEL_TIMEOUT } else { timeouts.read });
     peer.options.write_timeout = Some(timeouts.write);
     peer.options.idle_timeout = Some(POOLED);

@@ -1,10 +1,10 @@
 //! The decisions of a request as functions of facts: whichever driver serves a request, it decides
 //! here. Nothing in this file does I/O or looks at a clock.
 
-use crate::affinity::cookies::MAX_CANDIDATES;
+use crate::affinity::cookies::{Candidate, MAX_CANDIDATES};
 use crate::affinity::sealed::OpenBuffer;
 use crate::affinity::stamp::Kept;
-use crate::affinity::{Binding, Resolution, Stamp, Standing, resolve, stamp};
+use crate::affinity::{Binding, Presented, Resolution, Stamp, Standing, resolve, stamp};
 use crate::model::{Brought, Cause, UnixTime};
 use crate::pool::{Health, Member};
 use crate::snapshot::{Service, Snapshot, Stickiness};
@@ -43,7 +43,7 @@ pub fn identify(
     now: UnixTime,
 ) -> Identified {
     let wanted = rule.map(|(stickiness, _)| &stickiness.names);
-    let mut candidates: SmallVec<[&[u8]; MAX_CANDIDATES]> = SmallVec::new();
+    let mut candidates: SmallVec<[Candidate<'_>; MAX_CANDIDATES]> = SmallVec::new();
     let mut cookies: Option<SmallVec<[HeaderValue; 1]>> = None;
     for (nth, line) in headers.get_all(COOKIE).iter().enumerate() {
         let cut = snapshot.cutter.cut(line.as_bytes(), wanted);
@@ -63,10 +63,7 @@ pub fn identify(
     let Some((stickiness, service)) = rule else {
         return Identified { brought: Brought::Nothing, cause: None, bond: None, cookies };
     };
-    let mut buffer = OpenBuffer::default();
-    let presented = stickiness.open(&candidates, now, &mut buffer);
-    let sealing = stickiness.keys.sealing_id(now);
-    match resolve(&presented, &service.pool, stickiness.terms, now, sealing) {
+    match best(stickiness, service, &candidates, now) {
         Resolution::Bound { member, kept, refresh } => {
             let bond = Some(Bond { member: Arc::clone(member), kept, refresh });
             Identified { brought: Brought::Valid, cause: None, bond, cookies }
@@ -81,6 +78,40 @@ pub fn identify(
             Identified { brought: cause.brought(), cause: Some(cause), bond: None, cookies }
         }
     }
+}
+
+/// What the keys of a request mean. Usually there is one; a browser sends several after a cookie
+/// has changed its path, its domain or (with a second service) its name. The one that was written
+/// last counts, an expired one only when all are.
+fn best<'s>(
+    stickiness: &Stickiness,
+    service: &'s Service,
+    candidates: &[Candidate<'_>],
+    now: UnixTime,
+) -> Resolution<'s> {
+    let sealing = stickiness.keys.sealing_id(now);
+    let mut best: Option<((u8, UnixTime, bool), Resolution<'s>)> = None;
+    for candidate in candidates {
+        let mut buffer = OpenBuffer::default();
+        let presented = stickiness.open(candidate.key, now, &mut buffer);
+        let resolution = resolve(&presented, &service.pool, stickiness.terms, now, sealing);
+        let seen = match presented {
+            Presented::Opened(binding, _) => binding.seen,
+            Presented::Nothing | Presented::Unreadable(_) => UnixTime(0),
+        };
+        let worth = match &resolution {
+            Resolution::Place(Cause::IdleExpired | Cause::TooOld) => 1,
+            Resolution::Place(Cause::NoKey | Cause::Unreadable | Cause::UnknownKey) => 0,
+            Resolution::Place(Cause::Gone | Cause::WrongIncarnation | Cause::Unhealthy)
+            | Resolution::Bound { .. }
+            | Resolution::Down { .. } => 2,
+        };
+        let rank = (worth, seen, candidate.current);
+        if best.as_ref().is_none_or(|(other, _)| rank > *other) {
+            best = Some((rank, resolution));
+        }
+    }
+    best.map_or(Resolution::Place(Cause::NoKey), |(_, resolution)| resolution)
 }
 
 /// Who is asked next.

@@ -4,6 +4,8 @@
 
 use super::ctx::Ctx;
 use super::refusal::Refusal;
+use super::respond::final_response;
+use crate::model::clock;
 use pingora::{Error, ErrorSource, ErrorType};
 use pingora_proxy::Session;
 
@@ -11,12 +13,33 @@ use pingora_proxy::Session;
 /// while answering, so there are few.
 const LATE_RETRIES: u32 = 2;
 
+/// A request that finds no backend in so many times the connect timeout has waited long enough.
+/// Refused connections take no time, so that all backends are tried.
+const CONNECT_PATIENCE: u32 = 5;
+
 /// Nothing was sent yet: any request, with any body, goes on to the next backend.
 pub(super) fn to_connect(ctx: &mut Ctx, mut error: Box<Error>) -> Box<Error> {
+    if out_of_resources(&error) {
+        // no fault of the backend's, and the next one would fail alike
+        ctx.refusal = Some(Refusal::Exhausted);
+        error.set_retry(false);
+        return error;
+    }
     ctx.last_failure = Some(Refusal::of(&error, true));
     ctx.give_up_on_backend();
-    error.set_retry(true);
+    let patience = ctx.rule().map(|rule| rule.service.timeouts.connect * CONNECT_PATIENCE);
+    let waited = clock::monotonic_now().saturating_duration_since(ctx.arrived);
+    error.set_retry(patience.is_some_and(|patience| waited < patience));
     error
+}
+
+/// Whether this machine has no descriptor, port or buffer left.
+fn out_of_resources(error: &Error) -> bool {
+    let cause = error.root_cause().downcast_ref::<std::io::Error>();
+    matches!(
+        cause.and_then(std::io::Error::raw_os_error),
+        Some(libc::EMFILE | libc::ENFILE | libc::EADDRNOTAVAIL | libc::ENOBUFS | libc::ENOMEM)
+    )
 }
 
 /// The request was sent, at least in part. It goes on only if the client has seen nothing of an
@@ -29,8 +52,7 @@ pub(super) fn while_proxying(
 ) -> Box<Error> {
     let by_backend = *error.esource() == ErrorSource::Upstream;
     let in_time = !matches!(error.etype(), ErrorType::ReadTimedout | ErrorType::WriteTimedout);
-    let untouched =
-        session.response_written().is_none() && !session.as_ref().retry_buffer_truncated();
+    let untouched = final_response(session).is_none() && !session.as_ref().retry_buffer_truncated();
     let repeatable = session.req_header().method.is_idempotent();
     let retry = by_backend
         && in_time

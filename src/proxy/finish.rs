@@ -2,6 +2,7 @@
 
 use super::ctx::Ctx;
 use super::front::ClientIo;
+use super::respond::final_response;
 use crate::model::{Verdict, clock};
 use crate::observe::AccessLine;
 use crate::routing::host;
@@ -17,7 +18,7 @@ pub(super) fn finish(session: &mut Session, ctx: &Ctx, live: &Live) {
     if let Some(io) = ClientIo::of(session) {
         io.request_is_over();
     }
-    let status = session.response_written().map_or(0, |response| response.status.as_u16());
+    let status = final_response(session).map_or(0, |response| response.status.as_u16());
     let duration = clock::monotonic_now().saturating_duration_since(ctx.arrived);
     let verdict = Verdict { brought: ctx.brought, did: ctx.did };
     let refusal = ctx.refusal.map(|refusal| refusal.answer().reason);

@@ -6,6 +6,7 @@
 //!    request_filter       ─► receive: limits, host, path ─► route ─► decide: cut, open, resolve
 //!    upstream_peer        ─► choose: the bound backend, or the next candidate
 //!      fail_to_connect    ─► fail: on to the next (nothing was sent)
+//!    upstream_request_filter ─► receive: request id, Via
 //!      error_while_proxy  ─► fail: only where it is safe
 //!    response_filter      ─► respond: stamp the backend that answered
 //!    fail_to_proxy        ─► refusal: one table from cause to HTTP answer
@@ -20,6 +21,7 @@ pub mod decide;
 mod fail;
 mod finish;
 mod front;
+mod private;
 mod receive;
 mod refusal;
 mod respond;
@@ -31,7 +33,7 @@ pub use refusal::{Answer, Refusal};
 use crate::snapshot::Live;
 use async_trait::async_trait;
 use bytes::Bytes;
-use pingora::http::ResponseHeader;
+use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::modules::http::HttpModules;
 use pingora::upstreams::peer::HttpPeer;
 use pingora::{Error, Result};
@@ -88,6 +90,16 @@ impl ProxyHttp for Gateway {
         error: Box<Error>,
     ) -> Box<Error> {
         fail::to_connect(ctx, error)
+    }
+
+    async fn upstream_request_filter(
+        &self,
+        session: &mut Session,
+        request: &mut RequestHeader,
+        ctx: &mut Ctx,
+    ) -> Result<()> {
+        let via_http_1_0 = session.req_header().version == http::Version::HTTP_10;
+        receive::sign(request, via_http_1_0, ctx)
     }
 
     async fn request_body_filter(

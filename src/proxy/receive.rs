@@ -19,8 +19,6 @@ use std::net::IpAddr;
 static X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const VIA_HTTP_1_0: HeaderValue = HeaderValue::from_static("1.0 stickfast");
 const VIA_HTTP_1_1: HeaderValue = HeaderValue::from_static("1.1 stickfast");
-/// An upgraded connection may be silent for this long, as in HAProxy's usual `timeout tunnel`.
-const TUNNEL_TIMEOUT: std::time::Duration = std::time::Duration::from_hours(1);
 
 /// Sets how long this connection may take for what.
 pub(super) fn set_limits(session: &mut Session, ctx: &Ctx) {
@@ -28,13 +26,12 @@ pub(super) fn set_limits(session: &mut Session, ctx: &Ctx) {
         io.header_is_complete();
     }
     let limits = &ctx.snapshot.limits;
-    let silence = if session.is_upgrade_req() { TUNNEL_TIMEOUT } else { limits.body_timeout };
     let downstream = session.as_downstream_mut();
     if downstream.get_keepalive().is_some() {
         downstream.set_keepalive(Some(limits.idle_seconds));
     }
     downstream.set_pipelining_enabled(true);
-    downstream.set_read_timeout(Some(silence));
+    downstream.set_read_timeout(Some(limits.body_timeout));
     downstream.set_write_timeout(Some(limits.body_timeout));
     downstream.set_total_drain_timeout(Some(limits.body_timeout));
 }
@@ -54,19 +51,16 @@ pub(super) fn receive(session: &mut Session, ctx: &mut Ctx) -> std::result::Resu
     if !host_is_sane(host_text) {
         return Err(Refusal::BadRequest);
     }
-    if !header.raw_path_is_utf8() {
-        return Err(Refusal::BadRequest);
-    }
+    let target = target(header)?;
     let path = path::normalise(header.uri.path());
     ctx.rule =
         ctx.snapshot.route(&host::normalise(host_text), &path, &header.method, &header.headers);
-    let path =
-        (path != header.uri.path() || header.uri.authority().is_some()).then(|| {
-            match header.uri.query() {
-                Some(query) => format!("{path}?{query}"),
-                None => path.into_owned(),
-            }
-        });
+    let path = (path != header.uri.path() || target == Target::Absolute).then(|| {
+        match header.uri.query() {
+            Some(query) => format!("{path}?{query}"),
+            None => path.into_owned(),
+        }
+    });
     let forwarded =
         Forwarded::plan(peer, trusted, &header.headers, Scheme::Http, Some(host_as_sent.clone()));
 
@@ -87,7 +81,16 @@ pub(super) fn receive(session: &mut Session, ctx: &mut Ctx) -> std::result::Resu
             put(header.append_header(COOKIE, line))?;
         }
     }
-    speak_for_client(header, forwarded, &ctx.request_id)
+    speak_for_client(header, forwarded)
+}
+
+/// The headers that a client could take away again by naming them in `Connection`; put in when
+/// Pingora has carried that out.
+pub(super) fn sign(request: &mut RequestHeader, via_http_1_0: bool, ctx: &Ctx) -> Result<()> {
+    request.insert_header(X_REQUEST_ID.clone(), ctx.request_id.as_str())?;
+    let via = if via_http_1_0 { VIA_HTTP_1_0 } else { VIA_HTTP_1_1 };
+    request.append_header(VIA, via)?;
+    Ok(())
 }
 
 /// Counts the request body against its limit. Runs again for each try, with the same bytes.
@@ -114,12 +117,16 @@ fn check_size(header: &RequestHeader, ctx: &Ctx) -> std::result::Result<(), Refu
     if fields.sum::<usize>() + line > limits.max_header_bytes {
         return Err(Refusal::HeaderTooLarge);
     }
-    let announced = header.headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok());
-    let announced = announced.and_then(|text| text.parse::<u64>().ok());
-    if announced.is_some_and(|length| length > limits.max_body_bytes) {
-        return Err(Refusal::BodyTooLarge);
+    let mut lengths = header.headers.get_all(CONTENT_LENGTH).iter();
+    let Some(length) = lengths.next() else { return Ok(()) };
+    let announced = length.to_str().ok().and_then(|text| text.parse::<u64>().ok());
+    match announced {
+        // said twice, or in a list: nobody says that without an ulterior motive
+        None => Err(Refusal::BadRequest),
+        Some(_) if lengths.next().is_some() => Err(Refusal::BadRequest),
+        Some(length) if length > limits.max_body_bytes => Err(Refusal::BodyTooLarge),
+        Some(_) => Ok(()),
     }
-    Ok(())
 }
 
 fn host_as_sent(header: &RequestHeader) -> std::result::Result<HeaderValue, Refusal> {
@@ -129,6 +136,27 @@ fn host_as_sent(header: &RequestHeader) -> std::result::Result<HeaderValue, Refu
 
 fn host_is_sane(host: &str) -> bool {
     host.bytes().all(|b| b.is_ascii_alphanumeric() || b"-._~:[]%!$&'()*+,;=".contains(&b))
+}
+
+/// What a request asks for (RFC 9112 §3.2).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Target {
+    /// `/path`, or `*` of an `OPTIONS *`
+    Origin,
+    /// `http://host/path`, which the backend gets as a path
+    Absolute,
+}
+
+fn target(header: &RequestHeader) -> std::result::Result<Target, Refusal> {
+    let raw = header.raw_path();
+    let scheme = |name: &[u8]| raw.get(..name.len()).is_some_and(|s| s.eq_ignore_ascii_case(name));
+    match raw {
+        _ if !header.raw_path_is_utf8() => Err(Refusal::BadRequest),
+        [b'/', ..] => Ok(Target::Origin),
+        b"*" if header.method == http::Method::OPTIONS => Ok(Target::Origin),
+        _ if scheme(b"http://") || scheme(b"https://") => Ok(Target::Absolute),
+        _ => Err(Refusal::BadRequest),
+    }
 }
 
 /// A trusted proxy's id is kept, so that one request has one id all the way.
@@ -144,7 +172,6 @@ fn request_id(header: &RequestHeader, trusted: bool) -> String {
 fn speak_for_client(
     header: &mut RequestHeader,
     forwarded: Forwarded,
-    request_id: &str,
 ) -> std::result::Result<(), Refusal> {
     let pretended: smallvec::SmallVec<[HeaderName; 2]> = header
         .headers
@@ -162,9 +189,7 @@ fn speak_for_client(
     if let Some(host) = forwarded.host {
         put(header.insert_header(X_FORWARDED_HOST.clone(), host))?;
     }
-    put(header.insert_header(X_REQUEST_ID.clone(), request_id))?;
-    let via = if header.version == http::Version::HTTP_10 { VIA_HTTP_1_0 } else { VIA_HTTP_1_1 };
-    put(header.append_header(VIA, via))
+    Ok(())
 }
 
 /// A header map has room for 32,768 fields, far more than a request may have.

@@ -2,12 +2,17 @@
 //! word for programs (`X-Stickfast-Reason`, metrics, log) and words for people, side by side.
 
 use super::ctx::Ctx;
+use super::front::ClientIo;
+use super::respond::final_response;
 use bytes::Bytes;
 use http::header::{CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER};
 use pingora::http::ResponseHeader;
 use pingora::{Error, ErrorSource, ErrorType, Result};
 use pingora_proxy::{FailToProxy, Session};
 use std::time::Duration;
+
+/// Tells programs why the gateway answered itself.
+pub(super) const REASON_HEADER: &str = "X-Stickfast-Reason";
 
 /// How long, and for how many bytes, a refused client may go on sending.
 const LINGER: Duration = Duration::from_secs(1);
@@ -34,6 +39,8 @@ pub enum Refusal {
     BodyTooLarge,
     /// No backend can serve.
     NoBackend,
+    /// This machine has no descriptor, port or buffer left.
+    Exhausted,
     /// Every backend that was tried refused the connection.
     ConnectFailed,
     /// The last backend that was tried did not accept in time.
@@ -75,6 +82,7 @@ impl Refusal {
             Self::HeaderTooLarge => (431, "header-too-large", "the request header is too large"),
             Self::BackendReset => (502, "backend-reset", "the backend broke off its answer"),
             Self::NoBackend => (503, "no-backend", "no backend can serve this request"),
+            Self::Exhausted => (503, "exhausted", "the gateway has no resources left"),
             Self::ConnectFailed => (503, "connect-failed", "no backend accepts connections"),
             Self::ConnectTimeout => (504, "connect-timeout", "the backend did not accept in time"),
             Self::BackendTimeout => (504, "backend-timeout", "the backend did not answer in time"),
@@ -126,7 +134,7 @@ impl Refusal {
 pub(super) async fn write(session: &mut Session, ctx: &mut Ctx, refusal: Refusal) -> Result<()> {
     ctx.refusal = Some(refusal);
     let Answer { status, reason, text } = refusal.answer();
-    if status == 0 || session.response_written().is_some() {
+    if status == 0 || final_response(session).is_some() {
         session.set_keepalive(None);
         return Ok(());
     }
@@ -139,7 +147,7 @@ pub(super) async fn write(session: &mut Session, ctx: &mut Ctx, refusal: Refusal
     header.insert_header(CONTENT_TYPE, "text/plain")?;
     header.insert_header(CONTENT_LENGTH, body.len())?;
     header.insert_header(CACHE_CONTROL, "no-store")?;
-    header.insert_header("X-Stickfast-Reason", reason)?;
+    header.insert_header(REASON_HEADER, reason)?;
     if status == 503 {
         header.insert_header(RETRY_AFTER, "1")?;
     }
@@ -148,7 +156,7 @@ pub(super) async fn write(session: &mut Session, ctx: &mut Ctx, refusal: Refusal
     if !bodiless {
         session.write_response_body(Some(Bytes::from(body)), true).await?;
     }
-    if unread {
+    if unread && refusal != Refusal::BodyTimeout {
         linger(session).await;
     }
     Ok(())
@@ -172,11 +180,15 @@ async fn linger(session: &mut Session) {
 /// Answers after the last try has failed.
 pub(super) async fn after(session: &mut Session, ctx: &mut Ctx, error: &Error) -> FailToProxy {
     let refusal = ctx.refusal.unwrap_or_else(|| Refusal::of(error, false));
+    let upgrade_failed = ClientIo::of(session).is_some_and(ClientIo::upgrade_has_failed);
     let refusal = match (refusal, ctx.last_failure) {
+        (Refusal::ClientGone, _) if upgrade_failed => Refusal::BackendTimeout,
         // the error of connecting is final when Pingora's limit of tries is reached
         (Refusal::BackendReset, Some(last)) => last,
         (other, _) => other,
     };
+    // Pingora closes the connection after an error, so the answer must say so
+    session.set_keepalive(None);
     if let Err(why) = write(session, ctx, refusal).await {
         tracing::debug!(%why, "the client did not take the answer");
     }

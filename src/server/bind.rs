@@ -34,13 +34,17 @@ pub(super) struct Bound {
     /// With the port that the system chose, where 0 was asked for.
     pub(super) address: SocketAddr,
     socket: Socket,
+    /// Where it is configured.
+    place: String,
 }
 
 impl Bound {
     /// Opens the door.
-    pub(super) fn listen(self) -> io::Result<TcpListener> {
-        self.socket.listen(BACKLOG)?;
-        Ok(self.socket.into())
+    pub(super) fn listen(self) -> Result<TcpListener, BindError> {
+        match self.socket.listen(BACKLOG) {
+            Ok(()) => Ok(self.socket.into()),
+            Err(why) => Err(BindError { place: self.place, address: self.address, why }),
+        }
     }
 }
 
@@ -53,7 +57,7 @@ pub(super) fn listeners(addresses: &[At<SocketAddr>]) -> Result<Vec<Bound>, Bind
 pub(super) fn admin(address: &At<SocketAddr>) -> Result<TcpListener, BindError> {
     let bound = bind(address)?;
     let chosen = bound.address;
-    let listener = bound.listen().map_err(|why| error(address, why))?;
+    let listener = bound.listen()?;
     tracing::info!(address = %chosen, "admin");
     Ok(listener)
 }
@@ -66,11 +70,11 @@ fn bind(address: &At<SocketAddr>) -> Result<Bound, BindError> {
         socket.set_nonblocking(true)?;
         socket.bind(&address.value.into())?;
         let chosen = socket.local_addr()?.as_socket();
-        Ok(Bound { address: chosen.unwrap_or(address.value), socket })
+        Ok((chosen.unwrap_or(address.value), socket))
     };
-    open().map_err(|why| error(address, why))
-}
-
-fn error(address: &At<SocketAddr>, why: io::Error) -> BindError {
-    BindError { place: address.at.to_string(), address: address.value, why }
+    let place = address.at.to_string();
+    match open() {
+        Ok((address, socket)) => Ok(Bound { address, socket, place }),
+        Err(why) => Err(BindError { place, address: address.value, why }),
+    }
 }

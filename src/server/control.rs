@@ -14,6 +14,18 @@ use pingora::services::background::BackgroundService;
 use std::sync::Arc;
 use tokio::signal::unix::{SignalKind, signal};
 
+/// Takes over the signals before anything is read: by default one that comes early would end the
+/// process. It changes nothing then, as the files are about to be read anyway.
+pub(super) fn take_signals() {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build();
+    let taken = runtime.map(|runtime| {
+        let _inside = runtime.enter();
+        [SignalKind::hangup(), SignalKind::user_defined1(), SignalKind::user_defined2()]
+            .map(|kind| signal(kind).is_ok())
+    });
+    tracing::debug!(?taken, "signals are ours");
+}
+
 pub(super) struct Control(Arc<Inner>);
 
 struct Inner {
@@ -69,15 +81,20 @@ impl Inner {
 #[async_trait]
 impl BackgroundService for Control {
     async fn start(&self, mut end_of_process: ShutdownWatch) {
-        let (Ok(mut hangup), Ok(mut user1)) =
-            (signal(SignalKind::hangup()), signal(SignalKind::user_defined1()))
-        else {
+        let (Ok(mut hangup), Ok(mut user1), Ok(mut user2)) = (
+            signal(SignalKind::hangup()),
+            signal(SignalKind::user_defined1()),
+            signal(SignalKind::user_defined2()),
+        ) else {
             return tracing::error!("cannot listen to signals: no reload is possible");
         };
         loop {
             tokio::select! {
                 _ = hangup.recv() => self.reload().await,
                 _ = user1.recv() => self.0.live.access_log.reopen(),
+                _ = user2.recv() => {
+                    tracing::warn!("SIGUSR2: handing over to a new process is not supported yet");
+                }
                 _ = end_of_process.changed() => return,
             }
         }

@@ -1,7 +1,7 @@
 //! The clients' listeners as a service of Pingora's: opened when the first health round is over,
 //! closed by a watch of our own, since Pingora's ends the process as well.
 
-use super::bind::Bound;
+use super::bind::{BindError, Bound};
 use crate::proxy::Front;
 use crate::snapshot::Live;
 use async_trait::async_trait;
@@ -39,13 +39,14 @@ impl Gate {
         Self { listening, sockets, live, settled, closing, on_open: Mutex::new(Some(on_open)) }
     }
 
-    /// Lets clients in; Pingora finds the sockets in its table and takes them over.
-    fn open(&mut self, fds: &ListenFds) -> std::io::Result<Vec<SocketAddr>> {
+    /// Lets clients in; Pingora finds the sockets in its table and takes them over. All listen
+    /// before the first client is served, so that a failure leaves nobody half-served.
+    fn open(&mut self, fds: &ListenFds) -> Result<Vec<SocketAddr>, BindError> {
+        let listening = self.sockets.drain(..).map(|bound| Ok((bound.address, bound.listen()?)));
+        let listening = listening.collect::<Result<Vec<_>, BindError>>()?;
         let mut opened = Vec::new();
-        for bound in self.sockets.drain(..) {
-            let address = bound.address;
+        for (address, listener) in listening {
             let name = address.to_string();
-            let listener = bound.listen()?;
             fds.lock().add(name.clone(), listener.into_raw_fd());
             self.listening.add_tcp(&name);
             opened.push(address);
@@ -76,7 +77,7 @@ impl Service for Gate {
             }
             Err(why) => {
                 // somebody else began to listen between our bind and now
-                tracing::error!(%why, "cannot listen; is another process serving there?");
+                eprintln!("{why}");
                 std::process::exit(1);
             }
         }

@@ -1,7 +1,7 @@
 //! The one background service that runs the health checks of all services, for the snapshot in
 //! force.
 
-use crate::pool::{first_round, run_rounds};
+use crate::pool::{Rounds, first_round};
 use crate::snapshot::Live;
 use async_trait::async_trait;
 use pingora::server::ShutdownWatch;
@@ -30,9 +30,10 @@ impl BackgroundService for HealthService {
         first_round(self.live.pin().pools(), FIRST_ROUND).await;
         self.settled.send_replace(true);
         let mut changes = self.live.changes();
+        let mut rounds = Rounds::default();
         loop {
+            rounds.follow(self.live.pin().pools());
             tokio::select! {
-                () = run_rounds(self.live.pin().pools()) => {}
                 _ = changes.changed() => {}
                 _ = end_of_process.changed() => return,
             }

@@ -4,8 +4,9 @@ use crate::config::{self, Config, Fault, Faults, Source};
 use crate::model::{Secret, clock};
 use crate::observe::Metrics;
 use crate::pool::Cells;
-use crate::snapshot::{Snapshot, Surroundings, compile};
-use std::net::ToSocketAddrs;
+use crate::snapshot::{self, Snapshot, Surroundings, compile};
+use std::io;
+use std::net::{SocketAddr, ToSocketAddrs};
 use std::path::PathBuf;
 
 /// Reads a variable of the environment.
@@ -25,10 +26,10 @@ pub struct Files {
 #[derive(Debug, thiserror::Error)]
 pub enum LoadError {
     /// Faults in the files.
-    #[error("{0}")]
+    #[error(transparent)]
     Faults(#[from] Faults),
     /// Metrics cannot be set up to compile against.
-    #[error("cannot set up metrics: {0}")]
+    #[error(transparent)]
     Metrics(#[from] prometheus::Error),
 }
 
@@ -52,8 +53,20 @@ impl Files {
         if !unreadable.is_empty() {
             return Err(Faults::from(unreadable).into());
         }
-        Ok(config::load(sources, &*self.environment)?)
+        let (config, mut faults) = config::read(sources, &*self.environment);
+        match config {
+            Some(config) if faults.is_empty() => Ok(config),
+            partial => {
+                // what the compiler would say comes along, so that nobody has to mend in rounds
+                faults.extend(partial.iter().flat_map(|config| snapshot::faults(config, &lookup)));
+                Err(Faults::from(faults).into())
+            }
+        }
     }
+}
+
+fn lookup(name: &str) -> io::Result<Vec<SocketAddr>> {
+    name.to_socket_addrs().map(Iterator::collect)
 }
 
 /// Compiles `config` against what lives on.
@@ -63,7 +76,6 @@ pub(super) fn snapshot(
     metrics: &Metrics,
     generated_key: &dyn Fn() -> Secret,
 ) -> Result<Snapshot, LoadError> {
-    let lookup = |name: &str| name.to_socket_addrs().map(Iterator::collect);
     let now = clock::unix_now();
     let around = Surroundings { cells, metrics, lookup: &lookup, generated_key, now };
     Ok(compile(config, &around)?)

@@ -57,7 +57,7 @@ pub enum StartError {
     #[error("cannot open the access log: {0}")]
     AccessLog(std::io::Error),
     /// Two metrics have one name.
-    #[error("cannot set up metrics: {0}")]
+    #[error(transparent)]
     Metrics(#[from] prometheus::Error),
 }
 
@@ -66,9 +66,10 @@ pub enum StartError {
 /// # Errors
 /// Whatever keeps it from starting. Once it serves, it ends well.
 pub fn run(files: Files, on_open: OnOpen) -> Result<(), StartError> {
+    control::take_signals();
     let config = files.read()?;
     let server = &config.server;
-    start_diagnostics(level(server.log.level), format(server.log.format));
+    let diagnostics = start_diagnostics(level(server.log.level), format(server.log.format));
 
     let metrics = Metrics::new()?;
     let cells = Cells::default();
@@ -106,6 +107,9 @@ pub fn run(files: Files, on_open: OnOpen) -> Result<(), StartError> {
     let stop = Stop::new(Arc::clone(&live), closing, drain_timeout);
     pingora.run(RunArgs { shutdown_signal: Box::new(stop) });
     live.access_log.flush(Duration::from_secs(1));
+    if diagnostics.dropped() > 0 {
+        tracing::warn!(lines = diagnostics.dropped(), "standard error was blocked: lines are lost");
+    }
     Ok(())
 }
 
@@ -122,6 +126,8 @@ fn pingora_conf(server: &config::Server) -> ServerConf {
     ServerConf {
         threads,
         upstream_keepalive_pool_size: POOL,
+        // tries end when nobody is left to try, or time is up
+        max_retries: usize::MAX,
         // `stop` has waited for open requests before Pingora hears of the signal
         grace_period_seconds: Some(0),
         graceful_shutdown_timeout_seconds: Some(0),

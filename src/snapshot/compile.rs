@@ -3,6 +3,7 @@
 
 use super::clash;
 use super::stickiness::{Stickiness, terms};
+use super::survey::{self, Addresses, Lookup};
 use super::{Limits, Rule, Service, Snapshot, Timeouts};
 use crate::affinity::{Cutter, KeyRing};
 use crate::balance::{Ring, RingConfig, RoundRobin, Selection};
@@ -16,13 +17,9 @@ use ahash::AHashMap;
 use hkdf::Hkdf;
 use pingora_load_balancing::selection::BackendSelection;
 use sha2::Sha256;
-use std::io;
 use std::net::SocketAddr;
 use std::num::NonZeroU32;
 use std::sync::Arc;
-
-/// Points of one ring; beyond that a ring would take more than 100 MB.
-const MAX_POINTS: u64 = 6_000_000;
 
 /// What a snapshot is made in, besides the configuration.
 pub struct Surroundings<'a> {
@@ -31,7 +28,7 @@ pub struct Surroundings<'a> {
     /// Counters that stay.
     pub metrics: &'a Metrics,
     /// Looks up a host name.
-    pub lookup: &'a dyn Fn(&str) -> io::Result<Vec<SocketAddr>>,
+    pub lookup: &'a Lookup<'a>,
     /// The key of this gateway, for where the operator gives none.
     pub generated_key: &'a dyn Fn() -> Secret,
     /// The time now.
@@ -44,20 +41,14 @@ pub struct Surroundings<'a> {
 /// Host names that cannot be looked up, rings that are too large, and cookies that clash; all of
 /// them, each with its place.
 pub fn compile(config: &Config, around: &Surroundings<'_>) -> Result<Snapshot, Faults> {
-    let mut faults = clash::faults(config);
+    let addresses = survey::survey(config, around.lookup).map_err(Faults::from)?;
     let mut secrets = Secrets::new(around.generated_key);
     let mut services = AHashMap::new();
     let mut in_order = Vec::new();
     for written in &config.services {
-        let seed = || secrets.seed(config, &written.id.value);
-        if let Some(service) = service(written, seed, around, &mut faults) {
-            let service = Arc::new(service);
-            services.insert(written.id.value.as_str(), Arc::clone(&service));
-            in_order.push(service);
-        }
-    }
-    if !faults.is_empty() {
-        return Err(Faults::from(faults));
+        let service = Arc::new(service(written, &addresses, around));
+        services.insert(written.id.value.as_str(), Arc::clone(&service));
+        in_order.push(service);
     }
     let shared = clash::shared_names(config);
     let mut rings = AHashMap::new();
@@ -93,42 +84,23 @@ pub fn compile(config: &Config, around: &Surroundings<'_>) -> Result<Snapshot, F
     })
 }
 
-fn service(
-    written: &config::Service,
-    seed: impl FnOnce() -> [u8; 16],
-    around: &Surroundings<'_>,
-    faults: &mut Vec<config::Fault>,
-) -> Option<Service> {
+fn service(written: &config::Service, addresses: &Addresses, around: &Surroundings<'_>) -> Service {
     let id = ServiceId::from(written.id.value.as_str());
     let check = written.health_check.as_ref().map(check);
-    let before = faults.len();
-    let mut members = Vec::new();
-    for backend in &written.backends {
-        match address(&backend.address.value, around.lookup) {
-            Ok(address) => members.push(member(&id, backend, address, check.is_some(), around)),
-            Err(why) => faults.push(backend.address.at.fault(
-                format!("{} cannot be looked up: {why}", backend.address.value),
-                "expected an address such as 10.0.0.1:8080 or a host name that resolves",
-            )),
-        }
-    }
-    let weight: u64 = written.backends.iter().map(|b| u64::from(b.weight)).sum();
-    let points = weight * u64::from(crate::balance::POINTS_PER_WEIGHT);
-    if written.policy == Policy::ConsistentHash && points > MAX_POINTS {
-        faults.push(written.id.at.fault(
-            format!("the weights add up to {weight}, which makes a ring of {points} points"),
-            format!("expected at most {MAX_POINTS} points; divide all weights by the same number"),
-        ));
-    }
-    if faults.len() > before {
-        return None;
-    }
+    let members = written
+        .backends
+        .iter()
+        .filter_map(|backend| {
+            let address = addresses.get(&backend.address.value)?;
+            Some(member(&id, backend, *address, check.is_some(), around))
+        })
+        .collect();
     let pool = Pool::new(id, members, check);
     let view = pool.pingora_view();
     let selection = match written.policy {
         Policy::RoundRobin => Selection::RoundRobin(Arc::new(RoundRobin::build(&view))),
         Policy::ConsistentHash => {
-            let config = RingConfig { seed: seed() };
+            let config = RingConfig { seed: ring_seed(&written.id.value) };
             Selection::ConsistentHash(Arc::new(Ring::build_with_config(&view, &config)))
         }
     };
@@ -138,7 +110,7 @@ fn service(
         write: written.timeouts.write,
     };
     let metrics = around.metrics.service(&pool.service);
-    Some(Service { pool: Arc::new(pool), selection, timeouts, metrics })
+    Service { pool: Arc::new(pool), selection, timeouts, metrics }
 }
 
 fn member(
@@ -159,17 +131,6 @@ fn member(
     let cell = around.cells.cell(service, &backend.id, address, start);
     let metrics = around.metrics.backend(service, &backend.id);
     Arc::new(Member::new(backend, cell, checked, metrics))
-}
-
-fn address(
-    text: &str,
-    lookup: &dyn Fn(&str) -> io::Result<Vec<SocketAddr>>,
-) -> io::Result<SocketAddr> {
-    if let Ok(address) = text.parse() {
-        return Ok(address);
-    }
-    let first = lookup(text)?.into_iter().next();
-    first.ok_or_else(|| io::Error::other("the name has no address"))
 }
 
 fn check(written: &config::HealthCheck) -> Check {
@@ -255,25 +216,16 @@ impl<'a> Secrets<'a> {
         }
         affinity.keys.iter().map(|key| (key.id, key.secret.clone())).collect()
     }
+}
 
-    /// What clients' places on the ring of `service` are computed with: derived from the first
-    /// secret that seals its keys, so that gateways with the same secrets agree.
-    fn seed(&mut self, config: &Config, service: &str) -> [u8; 16] {
-        let mut affinities = config
-            .rules
-            .iter()
-            .filter(|rule| rule.service.value == service)
-            .filter_map(|rule| rule.affinity.as_ref());
-        let secret = match affinities.find_map(|affinity| affinity.keys.first()) {
-            Some(key) => key.secret.clone(),
-            None => self.generated(),
-        };
-        let mut seed = [0; 16];
-        let expanded =
-            Hkdf::<Sha256>::new(None, secret.expose()).expand(b"stickfast ring", &mut seed);
-        debug_assert!(expanded.is_ok(), "16 bytes are within the limits of HKDF");
-        seed
-    }
+/// What clients' places on the ring of `service` are computed with: its name, so that gateways with
+/// one configuration agree and nobody moves when a secret is rotated.
+fn ring_seed(service: &str) -> [u8; 16] {
+    let mut seed = [0; 16];
+    let expanded =
+        Hkdf::<Sha256>::new(None, service.as_bytes()).expand(b"stickfast ring", &mut seed);
+    debug_assert!(expanded.is_ok(), "16 bytes are within the limits of HKDF");
+    seed
 }
 
 #[cfg(test)]

@@ -7,10 +7,12 @@ mod clash;
 mod compile;
 mod live;
 mod stickiness;
+mod survey;
 
 pub use compile::{Surroundings, compile};
 pub use live::Live;
 pub use stickiness::Stickiness;
+pub use survey::{Lookup, faults};
 
 use crate::affinity::Cutter;
 use crate::balance::Selection;

@@ -56,23 +56,9 @@ impl Stickiness {
         }
     }
 
-    /// The first of `candidates` that opens, else why the first one does not.
-    pub fn open<'b>(
-        &self,
-        candidates: &[&[u8]],
-        now: UnixTime,
-        buffer: &'b mut OpenBuffer,
-    ) -> Presented<'b> {
-        let opens = |key: &&[u8]| {
-            open(&self.keys, &self.associated, key, now, &mut OpenBuffer::default()).is_ok()
-        };
-        let chosen = match candidates {
-            [] => return Presented::Nothing,
-            [only] => only,
-            // a second cookie of the same name is rare: it costs one more look
-            [first, ..] => candidates.iter().find(|key| opens(key)).unwrap_or(first),
-        };
-        match open(&self.keys, &self.associated, chosen, now, buffer) {
+    /// Opens one key as the client sent it.
+    pub fn open<'b>(&self, key: &[u8], now: UnixTime, buffer: &'b mut OpenBuffer) -> Presented<'b> {
+        match open(&self.keys, &self.associated, key, now, buffer) {
             Ok((binding, key_id)) => Presented::Opened(binding, key_id),
             Err(why) => Presented::Unreadable(why),
         }
@@ -94,8 +80,17 @@ impl Stickiness {
     }
 }
 
+/// A key is written anew after a tenth of its life, be it bounded by the idle time or by the
+/// browser, so that a client that comes now and then keeps it.
 pub(super) fn terms(affinity: &Affinity) -> Terms {
     let seconds =
         |duration: std::time::Duration| u32::try_from(duration.as_secs()).unwrap_or(u32::MAX);
-    Terms { idle: seconds(affinity.idle_timeout), absolute: seconds(affinity.absolute_timeout) }
+    let idle = seconds(affinity.idle_timeout);
+    let in_browser =
+        affinity.cookie.max_age.map_or(idle, |age| u32::try_from(age).unwrap_or(u32::MAX));
+    Terms {
+        idle,
+        absolute: seconds(affinity.absolute_timeout),
+        refresh: (idle.min(in_browser) / 10).max(1),
+    }
 }

@@ -282,6 +282,27 @@ fn a_switch_of_protocols_carries_the_key_and_then_the_bytes() {
     assert_eq!(backends.iter().filter(|b| b.requests() > 0).count(), 1, "one backend for both");
 }
 
+#[test]
+fn a_connection_of_another_protocol_may_be_silent_for_longer_than_a_request() {
+    let b1 = Backend::start("b1");
+    let setup = Setup::of(&[&b1])
+        .option("timeouts: { read: 200ms, write: 200ms }")
+        .server("limits: { bodyTimeout: 200ms, idleTimeout: 200ms, headerTimeout: 200ms }");
+    let gateway = Gateway::start(&setup);
+    let mut wire = gateway.connect();
+    let upgrade =
+        Request::get("/upgrade").with("Connection", "Upgrade").with("Upgrade", "websocket");
+    wire.write(&upgrade.bytes(&[])).unwrap();
+    assert_eq!(wire.answer().unwrap().expect("an answer").status, 101);
+    echoes(&mut wire, b"before");
+    let mut other = gateway.client();
+    // Requests of others measure the time; theirs is over many times.
+    for _ in 0..8 {
+        assert_eq!(other.get("/sleep/100").backend(), "b1");
+    }
+    echoes(&mut wire, b"after");
+}
+
 fn echoes(wire: &mut Wire, bytes: &[u8]) {
     wire.write(bytes).unwrap();
     assert_eq!(wire.bytes(bytes.len()).unwrap(), bytes);

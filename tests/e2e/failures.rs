@@ -70,6 +70,22 @@ fn a_get_whose_backend_hangs_up_is_served_by_another() {
 }
 
 #[test]
+fn a_put_whose_backend_hangs_up_arrives_whole_at_another() {
+    let [b1, b2] = ["b1", "b2"].map(Backend::start);
+    b1.behave(Behaviour::HangUp);
+    let setup = Setup::of(&[&b1, &b2]).server("limits: { maxBodyBytes: 30000B }");
+    let gateway = Gateway::start(&setup);
+    for n in 0..4 {
+        let put = Request::new("PUT", "/").body(30_000);
+        let put = if n % 2 == 0 { put } else { put.chunked() };
+        let answer = gateway.client().send(&put);
+        assert_eq!(answer.backend(), "b2");
+        assert_eq!(answer.seen()["body_length"], 30_000, "the limit counts each try by itself");
+    }
+    assert!(b1.requests() > 0, "it was tried");
+}
+
+#[test]
 fn a_post_whose_backend_hangs_up_is_not_sent_twice() {
     let [b1, b2] = ["b1", "b2"].map(Backend::start);
     for backend in [&b1, &b2] {

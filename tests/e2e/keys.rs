@@ -1,10 +1,12 @@
 //! Keys that must not be believed: each leads to a fresh binding, never to an error and never to
 //! a backend of another service.
 
-use crate::harness::{Answer, Backend, Client, Gateway, PATIENCE, Request, SECRET, Setup, within};
+use crate::harness::{
+    Answer, Backend, Client, Gateway, PATIENCE, Request, SECRET, Setup, until, within,
+};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 const NAME: &str = "gateway-backend";
 
@@ -232,4 +234,50 @@ fn of_two_cookies_of_one_name_the_one_that_opens_wins() {
         .with("Cookie", &format!("{NAME}=rubbish"))
         .with("Cookie", &format!("{NAME}={key}"));
     assert_eq!(gateway.client().send(&apart).backend(), home, "in two header fields");
+}
+
+#[test]
+fn of_two_keys_that_open_the_newer_one_counts() {
+    let [b1, b2] = two();
+    let gateway = Gateway::start(&Setup::of(&[&b1, &b2]).sticky());
+    let mut older = gateway.client();
+    let former = older.get("/bind").backend();
+    let older = older.cookie(NAME).unwrap();
+    // Keys tell the time in seconds.
+    let start = Instant::now();
+    let newer = until("a key that is two seconds younger and of the other backend", || {
+        let mut client = gateway.client();
+        let other = client.get("/bind").backend() != former;
+        let younger = start.elapsed() >= Duration::from_secs(2);
+        (other && younger).then(|| client.cookie(NAME).unwrap())
+    });
+    for cookie in
+        [format!("{NAME}={older}; {NAME}={newer}"), format!("{NAME}={newer}; {NAME}={older}")]
+    {
+        let answer = gateway.client().send(&Request::get("/").with("Cookie", &cookie));
+        assert_ne!(answer.backend(), former, "{cookie}");
+    }
+}
+
+#[test]
+fn an_expired_key_does_not_stand_before_one_that_holds() {
+    let [b1, b2] = two();
+    let gateway = Gateway::start(&Setup::of(&[&b1, &b2]).sticky_with("idleTimeout: 2s"));
+    let mut client = gateway.client();
+    client.get("/bind");
+    let expired = client.cookie(NAME).unwrap();
+    until_verdict(&gateway, &mut client, false, 'E');
+    for order in ["first", "last"] {
+        let mut client = gateway.client();
+        let home = client.get("/bind").backend();
+        let valid = client.cookie(NAME).unwrap();
+        let cookie = match order {
+            "first" => format!("{NAME}={expired}; {NAME}={valid}"),
+            _ => format!("{NAME}={valid}; {NAME}={expired}"),
+        };
+        let path = format!("/expired/{order}");
+        let answer = gateway.client().send(&Request::get(&path).with("Cookie", &cookie));
+        assert_eq!(answer.backend(), home, "the expired one {order}");
+        assert!(gateway.verdict_of(&path).starts_with('V'), "the expired one {order}");
+    }
 }

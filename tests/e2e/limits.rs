@@ -163,6 +163,34 @@ fn single_bytes_do_not_stretch_the_time_for_a_header() {
 }
 
 #[test]
+fn a_connection_that_never_asks_is_closed_after_the_header_time() {
+    let (_b1, gateway) = gateway("headerTimeout: 1s, idleTimeout: 60s");
+    let mut wire = gateway.connect();
+    let start = Instant::now();
+    assert_eq!(wire.rest().unwrap(), b"", "closed without a word");
+    assert_about(start.elapsed(), Duration::from_secs(1));
+}
+
+#[test]
+fn the_time_for_a_header_runs_anew_for_each_request_of_a_connection() {
+    let (b1, gateway) = gateway("headerTimeout: 1s");
+    let mut client = gateway.client();
+    let start = Instant::now();
+    while start.elapsed() < Duration::from_secs(2) {
+        assert_eq!(client.get("/sleep/300").backend(), "b1");
+    }
+    let mut wire = gateway.connect();
+    wire.write(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
+    assert_eq!(wire.answer().unwrap().expect("an answer").backend(), "b1");
+    let start = Instant::now();
+    wire.write(b"GET / HTTP/1.1\r\n").unwrap();
+    let answer = wire.answer().unwrap().expect("an answer");
+    assert_own(&answer, 408, "header-timeout");
+    assert_about(start.elapsed(), Duration::from_secs(1));
+    assert!(b1.requests() > 1);
+}
+
+#[test]
 fn a_kept_connection_is_closed_after_the_idle_time() {
     let (_b1, gateway) = gateway("idleTimeout: 1s");
     let mut wire = gateway.connect();

@@ -1,6 +1,8 @@
 //! The access log: one line a request, with the verdict, and nothing secret.
 
 use crate::harness::{Backend, Gateway, Request, SECRET, Setup, until};
+use std::fs;
+use std::path::Path;
 
 #[test]
 fn a_line_in_json_tells_what_became_of_a_request() {
@@ -105,6 +107,32 @@ fn assert_nothing_secret(format: &str, level: &str) {
         let leak = lines.iter().find(|line| line.contains(secret));
         assert!(leak.is_none(), "{secret} stands in the {format} log: {leak:?}");
     }
+}
+
+#[test]
+fn a_log_file_that_was_moved_away_is_opened_anew_on_sigusr1() {
+    let b1 = Backend::start("b1");
+    let setup = Setup::of(&[&b1])
+        .server("log: { format: json, output: \"${STICKFAST_TEST_DIR}/access.log\" }");
+    let gateway = Gateway::start(&setup);
+    let (log, old) = (gateway.dir().join("access.log"), gateway.dir().join("access.log.1"));
+    let holds = |file: &Path, path: &str| {
+        fs::read_to_string(file).is_ok_and(|text| text.contains(path)).then_some(())
+    };
+    gateway.client().get("/first");
+    until("the first line", || holds(&log, "/first"));
+    fs::rename(&log, &old).unwrap();
+    gateway.signal("USR1");
+    let mut n = 0;
+    until("a line in the new file", || {
+        n += 1;
+        gateway.client().get(&format!("/later/{n}"));
+        holds(&log, "/later/")
+    });
+    until("the last line", || holds(&log, &format!("/later/{n}\"")));
+    let lines = [fs::read_to_string(&old).unwrap(), fs::read_to_string(&log).unwrap()].concat();
+    assert_eq!(lines.lines().count(), 1 + n, "no line is lost: {lines}");
+    assert_eq!(gateway.stdout_lines(), [""; 0]);
 }
 
 #[test]

@@ -25,6 +25,25 @@ fn sigterm_finishes_open_requests_refuses_new_ones_and_ends_with_zero() {
 }
 
 #[test]
+fn an_upload_that_has_begun_is_taken_whole_after_sigterm() {
+    let b1 = Backend::start("b1");
+    let mut gateway = Gateway::start(&Setup::of(&[&b1]));
+    let mut open = gateway.connect();
+    open.write(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\nhalf ").unwrap();
+    gateway.wait_for_metric("stickfast_active_requests", &[], 1.0);
+    let address = gateway.address();
+    gateway.signal("TERM");
+    until("new connections are refused", || Wire::connect(address, None).is_err().then_some(()));
+    let early = gateway.wait_for_exit(Duration::from_millis(1500));
+    assert!(early.is_none(), "it waits for the rest");
+    open.write(b"done.").unwrap();
+    let answer = open.answer().unwrap().expect("an answer");
+    assert_eq!(answer.seen()["body_length"], 10);
+    let status = gateway.wait_for_exit(PATIENCE).expect("it ends when idle");
+    assert_eq!(status.code(), Some(0));
+}
+
+#[test]
 fn readiness_is_withdrawn_while_open_requests_are_finished() {
     let b1 = Backend::start("b1");
     let gateway = Gateway::start(&Setup::of(&[&b1]));

@@ -65,6 +65,29 @@ fn a_plain_name_from_the_time_with_one_service_is_still_read_and_the_other_way_r
 }
 
 #[test]
+fn a_plain_key_that_stayed_in_the_jar_does_not_outweigh_the_newer_one() {
+    let [a1, a2, a3, s1] = ["a1", "a2", "a3", "s1"].map(Backend::start);
+    let apps = [&a1, &a2, &a3];
+    let gateway = Gateway::start(&Setup::of(&apps).sticky());
+    let mut client = gateway.client();
+    let home = client.get("/").backend();
+    gateway.reload(&Setup::of(&apps).service("shop", &[&s1]).sticky());
+    assert_eq!(client.get("/").backend(), home);
+    apps.iter().find(|backend| backend.id() == home).unwrap().stop();
+    let refuge = client.get("/").backend();
+    assert_ne!(refuge, home);
+    let names: Vec<_> = client.jar.iter().map(|(name, _)| name.as_str()).collect();
+    assert_eq!(names, ["gateway-backend", &suffixed("app")], "nobody took the plain one away");
+    for n in 0..6 {
+        let path = format!("/moved/{n}");
+        let answer = client.get(&path);
+        assert_eq!(answer.backend(), refuge, "request {n} after the move");
+        assert_eq!(answer.cookies(), [""; 0]);
+        assert_eq!(gateway.verdict_of(&path), "VN");
+    }
+}
+
+#[test]
 fn rules_that_lead_to_one_service_share_its_key() {
     let [a1, a2, a3] = ["a1", "a2", "a3"].map(Backend::start);
     let setup = Setup::of(&[&a1, &a2, &a3])

@@ -3,6 +3,7 @@
 use crate::harness::{Backend, Gateway, SECRET, Setup, check, stickfast};
 use std::fs;
 use std::path::Path;
+use std::process::Command;
 
 #[test]
 fn a_good_file_is_valid() {
@@ -154,15 +155,23 @@ fn an_absolute_time_of_more_than_fourteen_periods_is_a_fault() {
 #[test]
 fn every_shipped_file_is_valid() {
     let conf = Path::new(env!("CARGO_MANIFEST_DIR")).join("conf");
-    let dir = tempfile::tempdir().unwrap();
     let mut checked = 0;
     for entry in fs::read_dir(conf).expect("conf/ is there") {
         let file = entry.unwrap().path();
         if !file.extension().is_some_and(|e| e == "yaml" || e == "yml") {
             continue;
         }
-        let output = stickfast(dir.path(), &["check", "-c", &file.display().to_string()]);
-        assert_eq!(output.code, Some(0), "{}: {}", file.display(), output.stderr);
+        let output = Command::new(env!("CARGO_BIN_EXE_stickfast"))
+            .args(["check", "-c"])
+            .arg(&file)
+            .envs([
+                ("AFFINITY_KEY", "a key for the tests"),
+                ("OLD_AFFINITY_KEY", "an older key of the tests"),
+            ])
+            .output()
+            .unwrap();
+        let faults = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{}: {faults}", file.display());
         checked += 1;
     }
     assert!(checked > 0, "there are files in conf/");

@@ -9,7 +9,7 @@ fn cut(value: &str) -> (Option<String>, Vec<String>) {
     let names = names();
     let cut = Cutter::new([&names]).cut(value.as_bytes(), Some(&names));
     let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
-    (cut.rest.map(|rest| text(&rest)), cut.found.iter().map(|found| text(found)).collect())
+    (cut.rest.map(|rest| text(&rest)), cut.found.iter().map(|found| text(found.key)).collect())
 }
 
 #[test]
@@ -48,7 +48,7 @@ fn cookies_of_other_rules_are_cut_out_but_not_read() {
     let cutter = Cutter::new([&cart, &chat]);
     let cut = cutter.cut(b"other=x; ours=k; a=1", Some(&cart));
     assert_eq!(cut.rest.as_deref(), Some(b"a=1".as_slice()), "{cut:?}");
-    assert_eq!(cut.found.as_slice(), [b"k"]);
+    assert_eq!(cut.found.as_slice(), [Candidate { key: b"k", current: true }]);
 }
 
 proptest! {

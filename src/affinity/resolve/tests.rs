@@ -2,7 +2,7 @@ use super::*;
 use crate::pool::fixture::pool;
 
 const NOW: UnixTime = UnixTime(1_800_000_000);
-const TERMS: Terms = Terms { idle: 1800, absolute: 28_800 };
+const TERMS: Terms = Terms { idle: 1800, absolute: 28_800, refresh: 180 };
 const SEALING: u8 = 16;
 
 fn binding(issued_ago: u32, seen_ago: u32) -> Binding<'static> {

@@ -180,3 +180,17 @@ gateway:
     6:48: gateway.router.rules[1].sessionAffinity: text here, but a map at 3:22; write the same kind in both places
     ");
 }
+
+#[test]
+fn listeners_that_would_take_each_others_clients_are_faults() {
+    let text = "\
+gateway:
+  server: {listeners: [{address: 127.0.0.1:80}, {address: 0.0.0.0:80}, {address: '[::1]:80'}, {address: '[::]:81'}]}
+  admin: {address: 127.0.0.1:81}
+  services: {a: {backends: [{address: h:1}]}}
+";
+    insta::assert_snapshot!(faults(&[text]), @r"
+    a.yaml:2:59: gateway.server.listeners[1].address: 0.0.0.0:80 is already used by 127.0.0.1:80; give each its own port
+    a.yaml:2:105: gateway.server.listeners[3].address: is also the address of `admin`; give the listener or `admin.address` another port
+    ");
+}

@@ -1,5 +1,5 @@
 use super::*;
-use crate::model::{Brought, Did};
+use crate::model::{Brought, Did, Verdict};
 
 fn line() -> AccessLine<'static> {
     AccessLine {
@@ -47,6 +47,14 @@ fn what_a_client_chose_cannot_forge_a_line() {
         text.contains(r"127.0.0.1 - example.com/a\x20b\x0a2027\x20forged\xc3\xa9 200"),
         "{text}"
     );
+}
+
+#[test]
+fn a_long_path_is_cut_so_that_the_queue_is_bounded() {
+    let path = "/\u{e9}".repeat(30_000);
+    let long = AccessLine { path: &path, ..line() };
+    assert!(long.render(Format::Text).len() < 5000);
+    assert!(long.render(Format::Json).len() < 5000);
 }
 
 #[test]

@@ -19,9 +19,9 @@ use std::io::{ErrorKind, IoSlice, Result};
 use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::task::{Context, Poll};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::Sleep;
 
@@ -33,6 +33,10 @@ const HEADER: u8 = 1;
 const REQUEST: u8 = 2;
 /// We have answered instead of Pingora; whatever it writes is dropped.
 const REFUSED: u8 = 3;
+/// The backend has been asked for an upgrade and has to answer by a deadline.
+const UPGRADING: u8 = 4;
+/// It did not.
+const UPGRADE_FAILED: u8 = 5;
 
 /// A client connection.
 pub(in crate::proxy) struct ClientIo {
@@ -40,8 +44,10 @@ pub(in crate::proxy) struct ClientIo {
     live: Arc<Live>,
     /// Hooks change it through a shared reference, hence atomic.
     phase: AtomicU8,
-    /// Runs while a header is on its way.
-    deadline: Option<Pin<Box<Sleep>>>,
+    /// Runs in the phases that have one; which of them it is for.
+    deadline: Option<(u8, Pin<Box<Sleep>>)>,
+    /// How long an upgrade may take, in milliseconds.
+    upgrade_limit: AtomicU64,
     /// Whether any byte of the header has come.
     begun: bool,
     opened: Instant,
@@ -57,6 +63,7 @@ impl ClientIo {
             live,
             phase: AtomicU8::new(HEADER),
             deadline: None,
+            upgrade_limit: AtomicU64::new(0),
             begun: false,
             opened: clock::monotonic_now(),
             answer: Vec::new(),
@@ -78,15 +85,59 @@ impl ClientIo {
         self.phase.store(IDLE, Ordering::Relaxed);
     }
 
+    /// Breaks the connection off unless [`Self::upgrade_is_answered`] is called in time.
+    pub(in crate::proxy) fn await_upgrade(&self, limit: Duration) {
+        let limit = u64::try_from(limit.as_millis()).unwrap_or(u64::MAX);
+        self.upgrade_limit.store(limit, Ordering::Relaxed);
+        self.phase.store(UPGRADING, Ordering::Relaxed);
+    }
+
+    /// The backend has answered.
+    pub(in crate::proxy) fn upgrade_is_answered(&self) {
+        self.phase.store(REQUEST, Ordering::Relaxed);
+    }
+
+    /// Whether the backend let the time for an upgrade pass.
+    pub(in crate::proxy) fn upgrade_has_failed(&self) -> bool {
+        self.phase() == UPGRADE_FAILED
+    }
+
     fn phase(&self) -> u8 {
         self.phase.load(Ordering::Relaxed)
     }
 
-    /// Whether the deadline for the header has passed.
-    fn is_late(&mut self, cx: &mut Context<'_>) -> bool {
-        let limit = || self.live.pin().limits.header_timeout;
-        let deadline = self.deadline.get_or_insert_with(|| Box::pin(tokio::time::sleep(limit())));
+    /// Whether the deadline of this phase has passed; it begins to run when first asked for.
+    fn is_late(&mut self, cx: &mut Context<'_>, limit: Duration) -> bool {
+        let phase = self.phase();
+        self.deadline = self.deadline.take().filter(|(of, _)| *of == phase);
+        let start = || (phase, Box::pin(tokio::time::sleep(limit)));
+        let (_, deadline) = self.deadline.get_or_insert_with(start);
         deadline.as_mut().poll(cx).is_ready()
+    }
+
+    /// Whether reading has to end, as the deadline of this phase has passed.
+    fn out_of_time(&mut self, cx: &mut Context<'_>) -> bool {
+        match self.phase() {
+            HEADER => {
+                let limit = self.live.pin().limits.header_timeout;
+                let late = self.is_late(cx, limit);
+                // to one who has sent nothing there is nothing to say
+                if late && self.begun {
+                    self.refuse(Refusal::HeaderTimeout);
+                    let _ = self.poll_answer(cx);
+                }
+                late
+            }
+            UPGRADING => {
+                let limit = self.upgrade_limit.load(Ordering::Relaxed);
+                let late = self.is_late(cx, Duration::from_millis(limit));
+                if late {
+                    self.phase.store(UPGRADE_FAILED, Ordering::Relaxed);
+                }
+                late
+            }
+            _ => false,
+        }
     }
 
     /// Starts to answer in Pingora's place, and counts and logs it, since no hook will.
@@ -167,12 +218,7 @@ impl AsyncRead for ClientIo {
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<Result<()>> {
         let this = &mut *self;
-        if this.phase() == HEADER && this.is_late(cx) {
-            // to one who has sent nothing there is nothing to say
-            if this.begun {
-                this.refuse(Refusal::HeaderTimeout);
-                let _ = this.poll_answer(cx);
-            }
+        if this.out_of_time(cx) {
             return Poll::Ready(Err(ErrorKind::TimedOut.into()));
         }
         let before = buffer.filled().len();

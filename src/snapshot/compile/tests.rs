@@ -1,6 +1,7 @@
 use super::*;
 use crate::config::Source;
 use http::{HeaderMap, Method};
+use std::io;
 
 struct Process {
     cells: Cells,

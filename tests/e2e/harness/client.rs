@@ -53,7 +53,13 @@ impl Request {
 
     /// A POST with a body of that many bytes.
     pub(crate) fn post(target: &str, length: usize) -> Self {
-        Self { body: Some(vec![b'x'; length]), ..Self::new("POST", target) }
+        Self::new("POST", target).body(length)
+    }
+
+    /// With a body of that many bytes.
+    pub(crate) fn body(mut self, length: usize) -> Self {
+        self.body = Some(vec![b'x'; length]);
+        self
     }
 
     /// Adds a header field. `Host` replaces the usual one.

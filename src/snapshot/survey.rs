@@ -1,0 +1,64 @@
+//! What can only be said of a configuration as a whole, or by asking the network: faults that reading
+//! alone does not find. Looked for before anything is compiled, and also in what could be read of a
+//! file with other faults, so that the operator sees all of them at once.
+
+use super::clash;
+use crate::balance::POINTS_PER_WEIGHT;
+use crate::config::{Backend, Config, Fault, Policy, Service};
+use ahash::AHashMap;
+use std::io;
+use std::net::SocketAddr;
+
+/// Points of one ring; beyond that a ring would take more than 100 MB.
+const MAX_POINTS: u64 = 6_000_000;
+
+/// Looks up a host name.
+pub type Lookup<'a> = dyn Fn(&str) -> io::Result<Vec<SocketAddr>> + 'a;
+
+/// The address of each backend, by the text that was written.
+pub(super) type Addresses = AHashMap<String, SocketAddr>;
+
+/// Looks every backend up; all faults if there is any.
+pub(super) fn survey(config: &Config, lookup: &Lookup<'_>) -> Result<Addresses, Vec<Fault>> {
+    let mut faults = clash::faults(config);
+    let mut addresses = Addresses::new();
+    for service in &config.services {
+        faults.extend(too_large(service));
+        for backend in &service.backends {
+            match address(backend, lookup) {
+                Ok(address) => {
+                    addresses.insert(backend.address.value.clone(), address);
+                }
+                Err(why) => faults.push(backend.address.at.fault(
+                    format!("{} cannot be looked up: {why}", backend.address.value),
+                    "expected an address such as 10.0.0.1:8080 or a host name that resolves",
+                )),
+            }
+        }
+    }
+    if faults.is_empty() { Ok(addresses) } else { Err(faults) }
+}
+
+/// The faults of [`survey`] alone.
+pub fn faults(config: &Config, lookup: &Lookup<'_>) -> Vec<Fault> {
+    survey(config, lookup).err().unwrap_or_default()
+}
+
+fn address(backend: &Backend, lookup: &Lookup<'_>) -> io::Result<SocketAddr> {
+    if let Ok(address) = backend.address.value.parse() {
+        return Ok(address);
+    }
+    let first = lookup(&backend.address.value)?.into_iter().next();
+    first.ok_or_else(|| io::Error::other("the name has no address"))
+}
+
+fn too_large(service: &Service) -> Option<Fault> {
+    let weight: u64 = service.backends.iter().map(|b| u64::from(b.weight)).sum();
+    let points = weight * u64::from(POINTS_PER_WEIGHT);
+    (service.policy == Policy::ConsistentHash && points > MAX_POINTS).then(|| {
+        service.id.at.fault(
+            format!("the weights add up to {weight}, which makes a ring of {points} points"),
+            format!("expected at most {MAX_POINTS} points; divide all weights by the same number"),
+        )
+    })
+}
