@@ -6,11 +6,13 @@
 mod cell;
 mod check;
 mod member;
+mod members;
 mod rounds;
 
 pub use cell::{Cell, Cells, Health};
 pub use check::{Check, Probe};
-pub use member::{Member, Pool};
+pub use member::Member;
+pub use members::Pool;
 pub use rounds::{Rounds, first_round};
 
 /// Pools for the tests of this module and of those above it.

@@ -3,7 +3,7 @@
 //! the next round off for ever.
 
 use super::cell::Health;
-use super::member::Pool;
+use super::members::Pool;
 use crate::model::{ServiceId, clock};
 use ahash::AHashMap;
 use rand::RngExt;

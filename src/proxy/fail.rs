@@ -2,9 +2,9 @@
 
 #![allow(clippy::unnecessary_box_returns, reason = "Pingora's hooks hand boxed errors on")]
 
+use super::answer::final_response;
 use super::ctx::Ctx;
 use super::refusal::Refusal;
-use super::respond::final_response;
 use crate::model::clock;
 use pingora::{Error, ErrorSource, ErrorType};
 use pingora_proxy::Session;

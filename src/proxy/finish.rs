@@ -1,8 +1,8 @@
 //! `logging`: what is counted and written when a request has ended.
 
+use super::answer::final_response;
 use super::ctx::Ctx;
 use super::front::ClientIo;
-use super::respond::final_response;
 use crate::model::{Verdict, clock};
 use crate::observe::AccessLine;
 use crate::routing::host;

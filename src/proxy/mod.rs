@@ -9,12 +9,13 @@
 //!    upstream_request_filter ─► receive: request id, Via
 //!      error_while_proxy  ─► fail: only where it is safe
 //!    response_filter      ─► respond: stamp the backend that answered
-//!    fail_to_proxy        ─► refusal: one table from cause to HTTP answer
+//!    fail_to_proxy        ─► answer: by `refusal`, the one table from cause to HTTP answer
 //!    logging              ─► finish: counters, access line
 //! ```
 //!
 //! Decisions are in [`decide`], as functions of facts; the hooks only fetch facts and carry out.
 
+mod answer;
 mod choose;
 mod ctx;
 pub mod decide;
@@ -72,7 +73,7 @@ impl ProxyHttp for Gateway {
         match receive::receive(session, ctx) {
             Ok(()) => Ok(false),
             Err(refusal) => {
-                refusal::write(session, ctx, refusal).await?;
+                answer::write(session, ctx, refusal).await?;
                 Ok(true)
             }
         }
@@ -138,7 +139,7 @@ impl ProxyHttp for Gateway {
         error: &Error,
         ctx: &mut Ctx,
     ) -> FailToProxy {
-        refusal::after(session, ctx, error).await
+        answer::after(session, ctx, error).await
     }
 
     async fn logging(&self, session: &mut Session, _error: Option<&Error>, ctx: &mut Ctx) {

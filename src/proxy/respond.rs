@@ -1,5 +1,6 @@
 //! `response_filter`: writes the binding onto the first final response of the backend that answered.
 
+use super::answer::is_interim;
 use super::ctx::Ctx;
 use super::decide::{self, Dice};
 use super::front::ClientIo;
@@ -54,14 +55,4 @@ pub(super) fn respond(
         response.insert_header(CACHE_CONTROL, value)?;
     }
     Ok(())
-}
-
-/// The response that ends the exchange, once it is written. Pingora counts an interim one (`100`,
-/// `103`) as written too, after which a retry or an answer of our own is still possible.
-pub(super) fn final_response(session: &Session) -> Option<&ResponseHeader> {
-    session.response_written().filter(|written| !is_interim(written))
-}
-
-fn is_interim(response: &ResponseHeader) -> bool {
-    response.status.is_informational() && response.status != StatusCode::SWITCHING_PROTOCOLS
 }

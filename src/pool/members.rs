@@ -1,0 +1,89 @@
+//! The backends of one service in one snapshot, and the view of them that Pingora's load-balancing
+//! parts take.
+
+use super::check::Check;
+use super::member::Member;
+use crate::model::{BackendId, ServiceId};
+use ahash::AHashMap;
+use async_trait::async_trait;
+use pingora_core::protocols::l4::socket::SocketAddr as PingoraAddr;
+use pingora_load_balancing::discovery::ServiceDiscovery;
+use pingora_load_balancing::{Backend as PingoraBackend, Backends};
+use std::collections::{BTreeSet, HashMap};
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+/// The backends of one service.
+pub struct Pool {
+    /// Whose backends these are.
+    pub service: ServiceId,
+    members: Box<[Arc<Member>]>,
+    by_id: AHashMap<BackendId, usize>,
+    /// What runs the checks, in parallel, through Pingora; `None` without a health check.
+    pub(super) checked: Option<Checked>,
+}
+
+pub(super) struct Checked {
+    pub(super) backends: Backends,
+    pub(super) check: Check,
+}
+
+impl Pool {
+    /// A pool of `members`, whose ids differ.
+    pub fn new(service: ServiceId, members: Vec<Arc<Member>>, check: Option<Check>) -> Self {
+        let by_id = members.iter().enumerate().map(|(at, m)| (m.backend.id.clone(), at)).collect();
+        let checked = check.map(|check| {
+            let mut backends = Backends::new(Box::new(Membership(pingora_view(&members))));
+            backends.set_health_check(check.probe());
+            Checked { backends, check }
+        });
+        Self { service, members: members.into(), by_id, checked }
+    }
+
+    /// All members, in the order written.
+    pub fn members(&self) -> &[Arc<Member>] {
+        &self.members
+    }
+
+    /// The member with this id.
+    pub fn find(&self, id: &str) -> Option<&Arc<Member>> {
+        self.by_id.get(id).and_then(|at| self.members.get(*at))
+    }
+
+    /// The members as a set that Pingora's selection and health checks take.
+    pub fn pingora_view(&self) -> BTreeSet<PingoraBackend> {
+        pingora_view(&self.members)
+    }
+}
+
+/// Pingora tells backends apart by address and weight, and forgets their health when the weight
+/// changes. Weights are ours ([`Backend::weight`]), so that field only tells apart the backends
+/// that share an address.
+fn pingora_view(members: &[Arc<Member>]) -> BTreeSet<PingoraBackend> {
+    let mut view = BTreeSet::new();
+    let mut sharing: AHashMap<SocketAddr, usize> = AHashMap::new();
+    for member in members {
+        let nth = sharing.entry(member.backend.address).or_insert(0);
+        *nth += 1;
+        let mut ext = http::Extensions::new();
+        ext.insert(Arc::clone(member));
+        view.insert(PingoraBackend {
+            addr: PingoraAddr::Inet(member.backend.address),
+            weight: *nth,
+            ext,
+        });
+    }
+    view
+}
+
+/// The members of one snapshot, which never change: a reload makes a new pool.
+struct Membership(BTreeSet<PingoraBackend>);
+
+#[async_trait]
+impl ServiceDiscovery for Membership {
+    async fn discover(
+        &self,
+    ) -> pingora_core::Result<(BTreeSet<PingoraBackend>, HashMap<u64, bool>)> {
+        Ok((self.0.clone(), HashMap::new()))
+    }
+}

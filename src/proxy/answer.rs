@@ -1,0 +1,92 @@
+//! Answers that the gateway makes itself, and what of a response has gone out already.
+
+use super::ctx::Ctx;
+use super::front::ClientIo;
+use super::refusal::{Answer, REASON_HEADER, Refusal};
+use bytes::Bytes;
+use http::StatusCode;
+use http::header::{CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER};
+use pingora::http::ResponseHeader;
+use pingora::{Error, Result};
+use pingora_proxy::{FailToProxy, Session};
+use std::time::Duration;
+
+/// How long, and for how many bytes, a refused client may go on sending.
+const LINGER: Duration = Duration::from_secs(1);
+const LINGER_BYTES: usize = 1 << 20;
+
+/// Writes an answer instead of a backend's.
+pub(super) async fn write(session: &mut Session, ctx: &mut Ctx, refusal: Refusal) -> Result<()> {
+    ctx.refusal = Some(refusal);
+    let Answer { status, reason, text } = refusal.answer();
+    if status == 0 || final_response(session).is_some() {
+        session.set_keepalive(None);
+        return Ok(());
+    }
+    let unread = !session.as_downstream_mut().is_body_done();
+    if unread {
+        session.set_keepalive(None);
+    }
+    let body = format!("{reason}: {text}\n");
+    let mut header = ResponseHeader::build(status, Some(6))?;
+    header.insert_header(CONTENT_TYPE, "text/plain")?;
+    header.insert_header(CONTENT_LENGTH, body.len())?;
+    header.insert_header(CACHE_CONTROL, "no-store")?;
+    header.insert_header(REASON_HEADER, reason)?;
+    if status == 503 {
+        header.insert_header(RETRY_AFTER, "1")?;
+    }
+    let bodiless = session.req_header().method == http::Method::HEAD;
+    session.write_response_header(Box::new(header), bodiless).await?;
+    if !bodiless {
+        session.write_response_body(Some(Bytes::from(body)), true).await?;
+    }
+    if unread && refusal != Refusal::BodyTimeout {
+        linger(session).await;
+    }
+    Ok(())
+}
+
+/// Reads on for a while. A connection that is closed with unread bytes is reset, and the client
+/// may lose the answer before it has seen it.
+async fn linger(session: &mut Session) {
+    let mut left = LINGER_BYTES;
+    let drain = async {
+        while let Ok(Some(part)) = session.as_downstream_mut().read_request_body().await {
+            left = left.saturating_sub(part.len());
+            if left == 0 {
+                return;
+            }
+        }
+    };
+    let _ = tokio::time::timeout(LINGER, drain).await;
+}
+
+/// Answers after the last try has failed.
+pub(super) async fn after(session: &mut Session, ctx: &mut Ctx, error: &Error) -> FailToProxy {
+    let refusal = ctx.refusal.unwrap_or_else(|| Refusal::of(error, false));
+    let upgrade_failed = ClientIo::of(session).is_some_and(ClientIo::upgrade_has_failed);
+    let refusal = match (refusal, ctx.last_failure) {
+        (Refusal::ClientGone, _) if upgrade_failed => Refusal::BackendTimeout,
+        // the error of connecting is final when Pingora's limit of tries is reached
+        (Refusal::BackendReset, Some(last)) => last,
+        (other, _) => other,
+    };
+    // Pingora closes the connection after an error, so the answer must say so
+    session.set_keepalive(None);
+    if let Err(why) = write(session, ctx, refusal).await {
+        tracing::debug!(%why, "the client did not take the answer");
+    }
+    FailToProxy { error_code: refusal.answer().status, can_reuse_downstream: false }
+}
+
+/// The response that ends the exchange, once it is written. Pingora counts an interim one (`100`,
+/// `103`) as written too, after which a retry or an answer of our own is still possible.
+pub(super) fn final_response(session: &Session) -> Option<&ResponseHeader> {
+    session.response_written().filter(|written| !is_interim(written))
+}
+
+/// Whether another response is to follow.
+pub(super) fn is_interim(response: &ResponseHeader) -> bool {
+    response.status.is_informational() && response.status != StatusCode::SWITCHING_PROTOCOLS
+}
