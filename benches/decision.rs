@@ -108,7 +108,7 @@ fn decide_all(snapshot: &Snapshot, headers: &HeaderMap) -> Option<String> {
     let identified = decide::identify(snapshot, Some((stickiness, &rule.service)), headers, NOW);
     let choice = decide::choose(&rule.service, identified.bond.as_ref(), &[], &[10, 0, 0, 1]);
     let (Choice::Bound(member) | Choice::Placed(member)) = choice else { return None };
-    let stamp = decide::stamped(identified.bond.as_ref(), &member);
+    let stamp = decide::stamped(identified.bond.as_ref(), &member, stickiness.terms, NOW);
     if stamp == Stamp::Nothing {
         return None;
     }

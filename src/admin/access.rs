@@ -9,7 +9,7 @@ use subtle::ConstantTimeEq;
 pub struct Guard {
     /// Empty: no token is asked for, which configuration allows on loopback only.
     pub token: Secret,
-    /// Whether metrics are for everybody.
+    /// Whether metrics are for everybody, which they are on loopback anyway.
     pub public_metrics: bool,
 }
 

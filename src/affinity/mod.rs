@@ -2,9 +2,11 @@
 //!
 //! Everything here is a function of facts, time and random numbers that are handed in; nothing in
 //! this module does I/O. The path of one request is [`cookies::Cutter::cut`], [`sealed::open`],
-//! [`resolve::resolve`], and for the response [`stamp::stamp`] and [`sealed::seal`].
+//! [`resolve::resolve`], [`course::course`], and for the response [`stamp::stamp`] and
+//! [`sealed::seal`].
 
 pub mod cookies;
+pub mod course;
 pub mod keyring;
 pub mod names;
 pub mod resolve;
@@ -13,6 +15,7 @@ pub mod set_cookie;
 pub mod stamp;
 
 pub use cookies::Cutter;
+pub use course::{Course, Policies, course};
 pub use keyring::KeyRing;
 pub use names::CookieNames;
 pub use resolve::{Presented, Resolution, Terms, resolve};

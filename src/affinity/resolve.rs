@@ -1,11 +1,11 @@
 //! What the key of a request means: the three cases of session affinity (no key, a key that holds,
 //! a key that does not), the third with every cause apart, since each has its own policy, letter
-//! and count.
+//! and count. What is done about it is [`super::course`](mod@super::course)'s.
 
 use super::sealed::{Binding, Unreadable};
 use super::stamp::Kept;
-use crate::model::{Cause, UnixTime};
-use crate::pool::{Health, Member, Pool};
+use crate::model::{BackendId, Cause, UnixTime};
+use crate::pool::{Ability, Member, Pool};
 use std::sync::Arc;
 
 /// What the request carries.
@@ -30,10 +30,10 @@ pub struct Terms {
     pub refresh: u32,
 }
 
-/// What is to be done.
+/// What a key means.
 #[derive(Debug)]
 pub enum Resolution<'p> {
-    /// Send it to its backend.
+    /// Its backend serves.
     Bound {
         /// Its backend.
         member: &'p Arc<Member>,
@@ -41,21 +41,42 @@ pub enum Resolution<'p> {
         kept: Kept,
         /// Whether it is due to be written anew.
         refresh: bool,
+        /// Where the client belongs, if it had to leave there and that backend takes clients again.
+        home: Option<&'p Arc<Member>>,
+    },
+    /// Its backend takes no new clients.
+    Draining {
+        /// Its backend.
+        member: &'p Arc<Member>,
+        /// What of the key stays when it is written anew.
+        kept: Kept,
+        /// Whether it is due to be written anew.
+        refresh: bool,
+        /// Whether the client has been silent since its key was due.
+        idle: bool,
     },
     /// Its backend is known, but cannot serve.
     Down {
-        /// Its backend, the first choice should nobody else be able to serve either.
+        /// Its backend.
         member: &'p Arc<Member>,
         /// What of the key stays.
         kept: Kept,
-        /// Whether the key is due.
-        refresh: bool,
     },
-    /// Place it as a new client.
+    /// Its backend is no longer part of the service.
+    Gone {
+        /// As the key calls it.
+        from: BackendId,
+    },
+    /// Its backend was restarted since.
+    Restarted {
+        /// Its backend.
+        from: BackendId,
+    },
+    /// It binds nobody.
     Place(Cause),
 }
 
-/// Decides what `presented` means in `pool` at `now`. `sealing` is the id of the key in force.
+/// Tells what `presented` means in `pool` at `now`. `sealing` is the id of the key in force.
 pub fn resolve<'p>(
     presented: &Presented<'_>,
     pool: &'p Pool,
@@ -81,17 +102,33 @@ pub fn resolve<'p>(
         return Resolution::Place(Cause::IdleExpired);
     }
     let Some(member) = pool.find(binding.backend) else {
-        return Resolution::Place(Cause::Gone);
+        return Resolution::Gone { from: BackendId::from(binding.backend) };
     };
-    // no backend tells its incarnation yet, so a key that names one is of another start
-    if !binding.incarnation.is_empty() {
-        return Resolution::Place(Cause::WrongIncarnation);
+    // a key from before the incarnation was known is not held against the client
+    if !binding.incarnation.is_empty() && !member.is_incarnation(binding.incarnation) {
+        return Resolution::Restarted { from: member.backend.id.clone() };
     }
-    let kept = Kept { issued: binding.issued, tag: binding.tag };
+    let home = Some(binding.home).filter(|home| !home.is_empty());
+    let kept = Kept {
+        issued: binding.issued,
+        seen: binding.seen,
+        tag: binding.tag,
+        home: home.map(BackendId::from),
+    };
     let refresh = silent >= terms.refresh || key_id != sealing;
-    match member.health() {
-        Health::Healthy => Resolution::Bound { member, kept, refresh },
-        Health::Unhealthy | Health::Unchecked => Resolution::Down { member, kept, refresh },
+    match member.ability() {
+        Ability::Anyone => {
+            let home = home.and_then(|home| pool.find(home));
+            let home = home.filter(|home| home.ability() == Ability::Anyone);
+            Resolution::Bound { member, kept, refresh, home }
+        }
+        // an active client has its key written anew as soon as it is due, so one whose key is twice
+        // that old has not been here
+        Ability::BoundOnly => {
+            let idle = silent >= terms.refresh.saturating_mul(2);
+            Resolution::Draining { member, kept, refresh, idle }
+        }
+        Ability::Emergency | Ability::Nobody => Resolution::Down { member, kept },
     }
 }
 

@@ -1,15 +1,19 @@
 //! What a response says about the binding. Decided when the backend has answered, since a retry may
 //! have moved the request.
 
-use crate::model::{Did, UnixTime};
+use crate::model::{BackendId, Did, UnixTime};
 
 /// What of an opened key stays when it is written anew for the same backend.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Kept {
     /// When the client was bound.
     pub issued: UnixTime,
+    /// When the key was written.
+    pub seen: UnixTime,
     /// The tag made then.
     pub tag: u64,
+    /// Where the client belongs, if it had to leave there.
+    pub home: Option<BackendId>,
 }
 
 /// Where the client stood when the request came.
@@ -18,47 +22,68 @@ pub enum Standing<'b> {
     /// Bound to this backend by a key that holds.
     Bound {
         /// The backend's id.
-        backend: &'b str,
+        backend: &'b BackendId,
         /// What of its key stays.
-        kept: Kept,
+        kept: &'b Kept,
         /// Whether the key is due.
         refresh: bool,
+        /// What another backend that answers means.
+        elsewhere: Elsewhere,
     },
     /// Not bound.
     Free,
 }
 
-/// What to write.
+/// What it means when another backend answers than the bound one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Elsewhere {
+    /// The client moves there.
+    Moves,
+    /// The client moves there, and its key remembers where it belongs.
+    MovesFromHome,
+    /// The client is a guest there.
+    Visits,
+}
+
+/// What to write.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Stamp {
     /// Nothing: the client's key holds.
     Nothing,
-    /// A new binding to the backend that answered.
-    Bind,
+    /// A new binding to the backend that answered, and where the client belongs.
+    Bind(Option<BackendId>),
     /// The same binding with a new time, under the key in force.
     Refresh(Kept),
 }
 
 /// Decides what to write for a response of `answered`.
-pub fn stamp(standing: Standing<'_>, answered: &str) -> Stamp {
+pub fn stamp(standing: Standing<'_>, answered: &BackendId) -> Stamp {
     match standing {
-        Standing::Bound { backend, kept, refresh } if backend == answered => {
+        Standing::Bound { backend, kept, refresh, .. } if backend == answered => {
             if refresh {
-                Stamp::Refresh(kept)
+                Stamp::Refresh(kept.clone())
             } else {
                 Stamp::Nothing
             }
         }
-        Standing::Bound { .. } | Standing::Free => Stamp::Bind,
+        Standing::Bound { backend, kept, elsewhere, .. } => match elsewhere {
+            Elsewhere::Moves => Stamp::Bind(None),
+            Elsewhere::MovesFromHome => {
+                let home = kept.home.as_ref().unwrap_or(backend);
+                Stamp::Bind((home != answered).then(|| home.clone()))
+            }
+            Elsewhere::Visits => Stamp::Nothing,
+        },
+        Standing::Free => Stamp::Bind(None),
     }
 }
 
 impl Stamp {
     /// The letter in the log.
-    pub fn did(self) -> Did {
+    pub fn did(&self) -> Did {
         match self {
             Self::Nothing => Did::Nothing,
-            Self::Bind => Did::Bound,
+            Self::Bind(_) => Did::Bound,
             Self::Refresh(_) => Did::Refreshed,
         }
     }
@@ -68,14 +93,43 @@ impl Stamp {
 mod tests {
     use super::*;
 
-    const KEPT: Kept = Kept { issued: UnixTime(7), tag: 9 };
+    fn standing(refresh: bool, elsewhere: Elsewhere, home: Option<&str>) -> [Stamp; 2] {
+        let b1 = BackendId::from("b1");
+        let kept = Kept {
+            issued: UnixTime(7),
+            seen: UnixTime(8),
+            tag: 9,
+            home: home.map(BackendId::from),
+        };
+        let bound = Standing::Bound { backend: &b1, kept: &kept, refresh, elsewhere };
+        [stamp(bound, &b1), stamp(bound, &BackendId::from("b2"))]
+    }
 
     #[test]
     fn the_backend_that_answered_is_the_one_that_is_written() {
-        let bound = |refresh| Standing::Bound { backend: "b1", kept: KEPT, refresh };
-        assert_eq!(stamp(Standing::Free, "b1"), Stamp::Bind);
-        assert_eq!(stamp(bound(false), "b1"), Stamp::Nothing);
-        assert_eq!(stamp(bound(true), "b1"), Stamp::Refresh(KEPT));
-        assert_eq!(stamp(bound(false), "b2"), Stamp::Bind, "a retry moved the request");
+        let kept = Kept { issued: UnixTime(7), seen: UnixTime(8), tag: 9, home: None };
+        assert_eq!(stamp(Standing::Free, &BackendId::from("b1")), Stamp::Bind(None));
+        assert_eq!(standing(false, Elsewhere::Moves, None), [Stamp::Nothing, Stamp::Bind(None)]);
+        assert_eq!(
+            standing(true, Elsewhere::Moves, None),
+            [Stamp::Refresh(kept), Stamp::Bind(None)]
+        );
+    }
+
+    #[test]
+    fn a_guest_keeps_its_key() {
+        let [_, elsewhere] = standing(true, Elsewhere::Visits, None);
+        assert_eq!(elsewhere, Stamp::Nothing);
+    }
+
+    #[test]
+    fn a_key_remembers_the_first_home_and_forgets_it_on_the_way_back() {
+        let bind = |home: &str| Stamp::Bind(Some(BackendId::from(home)));
+        let [_, moved] = standing(false, Elsewhere::MovesFromHome, None);
+        assert_eq!(moved, bind("b1"));
+        let [_, moved_again] = standing(false, Elsewhere::MovesFromHome, Some("b0"));
+        assert_eq!(moved_again, bind("b0"));
+        let [_, back] = standing(false, Elsewhere::MovesFromHome, Some("b2"));
+        assert_eq!(back, Stamp::Bind(None));
     }
 }

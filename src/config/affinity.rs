@@ -7,7 +7,9 @@ use super::node::{Content, Node};
 use super::scalar::{Parsed, Scalar, in_words};
 use super::section::Section;
 use super::syntax::{is_host_name, is_token};
-use super::written::{Affinity, Cookie, Key, SameSite, Secure};
+use super::written::{
+    Affinity, Cookie, Failback, Key, OnDraining, OnMissing, OnUnhealthy, SameSite, Secure,
+};
 use crate::model::Secret;
 use std::time::Duration;
 
@@ -82,6 +84,27 @@ fn read(mut section: Section) -> Option<Affinity> {
         key_rotation: section.value("keyRotation", rotation).flatten(),
         idle_timeout: idle.or(duration).unwrap_or(Duration::from_mins(30)),
         absolute_timeout: absolute.unwrap_or(Duration::from_hours(8)),
+        on_missing: section
+            .value("onMissing", |s| {
+                s.choice(
+                    &[("redistribute", OnMissing::Redistribute), ("reject", OnMissing::Reject)],
+                    &[],
+                )
+            })
+            .unwrap_or(OnMissing::Redistribute),
+        on_unhealthy: section
+            .value("onUnhealthy", on_unhealthy)
+            .unwrap_or(OnUnhealthy::Redistribute),
+        on_draining: section.value("onDraining", on_draining).unwrap_or(OnDraining::Keep),
+        failback: section
+            .value("failback", |s| {
+                s.choice(&[("never", Failback::Never), ("immediate", Failback::Immediate)], &[])
+            })
+            .unwrap_or(Failback::Never),
+        reject_status: section
+            .value("rejectStatus", |s| s.number(400..=599))
+            .and_then(|status| u16::try_from(status).ok())
+            .unwrap_or(503),
     };
     check_times(&section, &affinity);
     enabled.then_some(affinity)
@@ -90,7 +113,6 @@ fn read(mut section: Section) -> Option<Affinity> {
 fn check_what_is_not_built(section: &mut Section) {
     section.later(&[
         "headerName",
-        "onDraining",
         "onFull",
         "keyOver",
         "exposeBackend",
@@ -99,8 +121,6 @@ fn check_what_is_not_built(section: &mut Section) {
         "learn",
         "envelope",
         "sourceIP",
-        "rejectStatus",
-        "failback",
         "adopt",
         "algorithm",
     ]);
@@ -109,8 +129,24 @@ fn check_what_is_not_built(section: &mut Section) {
     };
     only("encoding", "secure", &["hash", "plain"]);
     only("policy", "Cookie", &["HashCookie", "ArrCookie", "CustomHeader"]);
-    only("onMissing", "redistribute", &["reject"]);
-    only("onUnhealthy", "redistribute", &["serve-once", "reject"]);
+}
+
+fn on_unhealthy(scalar: &Scalar) -> Parsed<OnUnhealthy> {
+    let choices = [
+        ("redistribute", OnUnhealthy::Redistribute),
+        ("serve-once", OnUnhealthy::ServeOnce),
+        ("reject", OnUnhealthy::Reject),
+    ];
+    scalar.choice(&choices, &[])
+}
+
+fn on_draining(scalar: &Scalar) -> Parsed<OnDraining> {
+    let choices = [
+        ("keep", OnDraining::Keep),
+        ("redistribute-when-idle", OnDraining::RedistributeWhenIdle),
+        ("redistribute", OnDraining::Redistribute),
+    ];
+    scalar.choice(&choices, &[])
 }
 
 fn check_methods(section: &mut Section) {

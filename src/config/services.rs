@@ -3,8 +3,8 @@
 use super::At;
 use super::scalar::{Parsed, Scalar};
 use super::section::Section;
-use super::syntax::{is_host_and_port, is_plain};
-use super::written::{Backend, HealthCheck, Policy, Probe, Service, Timeouts};
+use super::syntax::{is_host_and_port, is_plain, is_token};
+use super::written::{Backend, BackendState, HealthCheck, Policy, Probe, Service, Timeouts};
 use std::time::Duration;
 
 /// Any timeout must give the other side some time.
@@ -91,6 +91,17 @@ fn backend(mut backend: Section) -> Option<Backend> {
             |version| version.len() <= 64 && is_plain(version),
         )
     });
+    let states = [
+        ("active", BackendState::Active),
+        ("draining", BackendState::Draining),
+        ("maintenance", BackendState::Maintenance),
+    ];
+    let state = backend.value("state", |s| s.choice(&states, &[])).unwrap_or(BackendState::Active);
+    let incarnation = backend.value("incarnation", |s| {
+        s.checked("text (numbers in quotes) of at most 32 printable characters", |text| {
+            text.len() <= 32 && is_plain(text)
+        })
+    });
     let address = address?;
     if address.value.len() > 100 && !backend.says("id") {
         let problem = "is too long to be the id as well";
@@ -101,6 +112,8 @@ fn backend(mut backend: Section) -> Option<Backend> {
         address,
         weight: u32::try_from(weight).unwrap_or(1),
         version: version.unwrap_or_default(),
+        state,
+        incarnation: incarnation.unwrap_or_default(),
     })
 }
 
@@ -129,6 +142,10 @@ fn health_check(mut check: Section) -> HealthCheck {
         timeout: check.value("timeout", |s| s.duration(INSTANT)).unwrap_or(Duration::from_secs(1)),
         healthy_threshold: threshold(check.value("healthyThreshold", |s| s.number(1..=100)), 1),
         unhealthy_threshold: threshold(check.value("unhealthyThreshold", |s| s.number(1..=100)), 3),
+        incarnation_header: check
+            .value("incarnationHeader", |s| s.checked("the name of a header", is_token))
+            .unwrap_or_else(|| "x-backend-incarnation".to_owned())
+            .to_ascii_lowercase(),
     }
 }
 

@@ -150,6 +150,21 @@ pub struct Backend {
     pub weight: u32,
     /// Empty where absent.
     pub version: String,
+    /// `active` where absent.
+    pub state: BackendState,
+    /// Empty where absent: learnt from health checks.
+    pub incarnation: String,
+}
+
+/// `state` of a backend
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BackendState {
+    /// `active`
+    Active,
+    /// `draining`: bound clients stay, new ones go elsewhere
+    Draining,
+    /// `maintenance`: nobody is served
+    Maintenance,
 }
 
 /// `loadBalancing.policy`
@@ -174,6 +189,8 @@ pub struct HealthCheck {
     pub healthy_threshold: u32,
     /// Failures in a row until a backend counts as unhealthy.
     pub unhealthy_threshold: u32,
+    /// The response header of an HTTP check that tells which start of the backend answers.
+    pub incarnation_header: String,
 }
 
 /// `healthCheck.type`
@@ -254,6 +271,56 @@ pub struct Affinity {
     pub idle_timeout: Duration,
     /// Longest life of a binding.
     pub absolute_timeout: Duration,
+    /// `onMissing`
+    pub on_missing: OnMissing,
+    /// `onUnhealthy`
+    pub on_unhealthy: OnUnhealthy,
+    /// `onDraining`
+    pub on_draining: OnDraining,
+    /// `failback`
+    pub failback: Failback,
+    /// The status of a refusal by policy, 400 to 599.
+    pub reject_status: u16,
+}
+
+/// `onMissing`: the bound backend is gone
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OnMissing {
+    /// `redistribute`
+    Redistribute,
+    /// `reject`
+    Reject,
+}
+
+/// `onUnhealthy`: the bound backend cannot serve
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OnUnhealthy {
+    /// `redistribute`
+    Redistribute,
+    /// `serve-once`: elsewhere, and the binding stays
+    ServeOnce,
+    /// `reject`
+    Reject,
+}
+
+/// `onDraining`: the bound backend takes no new clients
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OnDraining {
+    /// `keep`
+    Keep,
+    /// `redistribute-when-idle`
+    RedistributeWhenIdle,
+    /// `redistribute`
+    Redistribute,
+}
+
+/// `failback`: the backend that was left serves again
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Failback {
+    /// `never`
+    Never,
+    /// `immediate`
+    Immediate,
 }
 
 /// `sessionAffinity.keys[]`

@@ -15,4 +15,19 @@ pub struct Backend {
     pub weight: u32,
     /// The release that runs there; empty when the operator names none.
     pub version: Arc<str>,
+    /// What the operator has it do.
+    pub duty: Duty,
+    /// The start that the operator names by hand; empty when it is learnt or not known.
+    pub incarnation: Arc<str>,
+}
+
+/// What the operator has a backend do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Duty {
+    /// Serve.
+    Active,
+    /// Keep bound clients, take no new ones.
+    Draining,
+    /// Nothing.
+    Maintenance,
 }

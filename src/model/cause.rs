@@ -21,11 +21,13 @@ pub enum Cause {
     Gone,
     /// Its backend cannot serve: health checks say so, or it refused the connection.
     Unhealthy,
+    /// Its backend drains and the policy moves its clients.
+    Draining,
 }
 
 impl Cause {
     /// Every value, in the order of the documentation.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::NoKey,
         Self::Unreadable,
         Self::UnknownKey,
@@ -34,6 +36,7 @@ impl Cause {
         Self::WrongIncarnation,
         Self::Gone,
         Self::Unhealthy,
+        Self::Draining,
     ];
 
     /// The label in the metrics.
@@ -47,6 +50,7 @@ impl Cause {
             Self::WrongIncarnation => "wrong-incarnation",
             Self::Gone => "gone",
             Self::Unhealthy => "unhealthy",
+            Self::Draining => "draining",
         }
     }
 
@@ -60,6 +64,7 @@ impl Cause {
             Self::WrongIncarnation => Brought::Incarnation,
             Self::Gone => Brought::Gone,
             Self::Unhealthy => Brought::Down,
+            Self::Draining => Brought::Draining,
         }
     }
 }

@@ -8,7 +8,7 @@ pub mod secret;
 pub mod units;
 pub mod verdict;
 
-pub use backend::Backend;
+pub use backend::{Backend, Duty};
 pub use cause::Cause;
 pub use clock::UnixTime;
 pub use ids::{BackendId, RuleId, ServiceId};

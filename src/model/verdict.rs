@@ -18,6 +18,8 @@ pub enum Brought {
     Idle,
     /// The binding is older than the absolute time.
     Old,
+    /// The bound backend drains and the policy moves its clients.
+    Draining,
     /// The bound backend was restarted since.
     Incarnation,
 }
@@ -44,7 +46,7 @@ pub struct Verdict {
 
 impl Brought {
     /// Every value, in the order of the documentation.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Nothing,
         Self::Valid,
         Self::Unreadable,
@@ -52,6 +54,7 @@ impl Brought {
         Self::Gone,
         Self::Idle,
         Self::Old,
+        Self::Draining,
         Self::Incarnation,
     ];
 
@@ -65,6 +68,7 @@ impl Brought {
             Self::Gone => 'G',
             Self::Idle => 'E',
             Self::Old => 'O',
+            Self::Draining => 'R',
             Self::Incarnation => 'W',
         }
     }

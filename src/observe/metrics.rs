@@ -297,8 +297,8 @@ mod tests {
             let of_family = text.lines().filter(|line| line.starts_with(family));
             of_family.filter(|line| line.ends_with(" 1")).count()
         };
-        assert_eq!(ones("stickfast_affinity_verdicts_total{"), 24);
-        assert_eq!(ones("stickfast_affinity_misses_total{"), 8);
+        assert_eq!(ones("stickfast_affinity_verdicts_total{"), 27);
+        assert_eq!(ones("stickfast_affinity_misses_total{"), 9);
         assert!(text.contains(r#"stickfast_requests_total{code="2xx",rule="r",service="s"} 1"#));
         assert!(text.contains("process_resident_memory_bytes"));
     }

@@ -3,6 +3,7 @@
 
 use crate::model::{BackendId, ServiceId};
 use ahash::AHashMap;
+use arc_swap::ArcSwap;
 use parking_lot::Mutex;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -25,12 +26,18 @@ pub struct Cell {
     mark: AtomicU8,
     /// Results in a row that contradict the mark.
     contrary: AtomicU32,
+    /// The start of the backend that checks have met last; empty when they were not told.
+    incarnation: ArcSwap<Arc<str>>,
 }
 
 impl Cell {
     /// A cell that starts with `health`.
     pub fn new(health: Health) -> Self {
-        Self { mark: AtomicU8::new(code(health)), contrary: AtomicU32::new(0) }
+        Self {
+            mark: AtomicU8::new(code(health)),
+            contrary: AtomicU32::new(0),
+            incarnation: ArcSwap::from_pointee(Arc::from("")),
+        }
     }
 
     /// The mark in force.
@@ -39,6 +46,18 @@ impl Cell {
             0 => Health::Unchecked,
             1 => Health::Healthy,
             _ => Health::Unhealthy,
+        }
+    }
+
+    /// The start of the backend that checks have met last.
+    pub fn incarnation(&self) -> Arc<str> {
+        Arc::clone(&self.incarnation.load())
+    }
+
+    /// Takes in which start a check has met.
+    pub fn note_incarnation(&self, incarnation: &str) {
+        if ***self.incarnation.load() != *incarnation {
+            self.incarnation.store(Arc::new(Arc::from(incarnation)));
         }
     }
 

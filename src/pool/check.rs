@@ -4,11 +4,14 @@
 
 use super::cell::Health;
 use super::member::Member;
+use crate::model::BackendId;
+use ahash::AHashMap;
 use async_trait::async_trait;
 use pingora_core::upstreams::peer::{BasicPeer, HttpPeer};
 use pingora_core::{Error, ErrorType, Result};
 use pingora_load_balancing::Backend as PingoraBackend;
 use pingora_load_balancing::health_check::{HealthCheck, HttpHealthCheck, TcpHealthCheck};
+use std::sync::Arc;
 use std::time::Duration;
 
 /// How the backends of a service are checked.
@@ -24,6 +27,8 @@ pub struct Check {
     pub healthy_threshold: u32,
     /// Failures in a row that make a healthy backend unhealthy.
     pub unhealthy_threshold: u32,
+    /// The response header that tells which start of the backend answers; in lower case.
+    pub incarnation_header: String,
 }
 
 /// What a check asks.
@@ -39,17 +44,31 @@ pub enum Probe {
 }
 
 impl Check {
-    pub(super) fn probe(&self) -> Box<dyn HealthCheck + Send + Sync> {
-        let inner: Box<dyn HealthCheck + Send + Sync> = match &self.probe {
+    /// The checks of `members`. One for each, since Pingora's HTTP check shows the answer only to a
+    /// function that is not told whose it is.
+    pub(super) fn probe(&self, members: &[Arc<Member>]) -> Box<dyn HealthCheck + Send + Sync> {
+        let inner = members.iter().map(|m| (m.backend.id.clone(), self.probe_of(m))).collect();
+        Box::new(Recorder { inner, check: self.clone() })
+    }
+
+    fn probe_of(&self, member: &Arc<Member>) -> AnyCheck {
+        match &self.probe {
             Probe::Http { path } => {
                 let mut check = HttpHealthCheck::new("health-check", false);
                 limit(&mut check.peer_template, self.timeout);
                 if let Ok(uri) = path.parse() {
                     check.req.set_uri(uri);
                 }
-                check.validator = Some(Box::new(|answer| match answer.status.as_u16() {
-                    200..=399 => Ok(()),
-                    code => Error::e_explain(ErrorType::HTTPStatus(code), "health check"),
+                let (member, header) = (Arc::clone(member), self.incarnation_header.clone());
+                check.validator = Some(Box::new(move |answer| {
+                    let told = answer.headers.get(&header).and_then(|value| value.to_str().ok());
+                    if let Some(incarnation) = told.filter(|told| told.len() <= LONGEST) {
+                        member.note_incarnation(incarnation);
+                    }
+                    match answer.status.as_u16() {
+                        200..=399 => Ok(()),
+                        code => Error::e_explain(ErrorType::HTTPStatus(code), "health check"),
+                    }
                 }));
                 Box::new(check)
             }
@@ -60,8 +79,7 @@ impl Check {
                 check.peer_template = peer;
                 check
             }
-        };
-        Box::new(Recorder { inner, check: self.clone() })
+        }
     }
 }
 
@@ -71,33 +89,37 @@ fn limit(peer: &mut HttpPeer, timeout: Duration) {
     peer.options.write_timeout = Some(timeout);
 }
 
+type AnyCheck = Box<dyn HealthCheck + Send + Sync>;
+
+/// Longest incarnation that fits into a key with everything else.
+const LONGEST: usize = 32;
+
 struct Recorder {
-    inner: Box<dyn HealthCheck + Send + Sync>,
+    inner: AHashMap<BackendId, AnyCheck>,
     check: Check,
 }
 
 #[async_trait]
 impl HealthCheck for Recorder {
     async fn check(&self, target: &PingoraBackend) -> Result<()> {
-        let result = match tokio::time::timeout(self.check.timeout, self.inner.check(target)).await
-        {
+        let Some(member) = Member::of(target) else { return Ok(()) };
+        let Some(inner) = self.inner.get(&member.backend.id) else { return Ok(()) };
+        let result = match tokio::time::timeout(self.check.timeout, inner.check(target)).await {
             Ok(result) => result,
             Err(_) => Error::e_explain(ErrorType::ReadTimedout, "health check took too long"),
         };
-        if let Some(member) = Member::of(target) {
-            let passed = result.is_ok();
-            let threshold =
-                if passed { self.check.healthy_threshold } else { self.check.unhealthy_threshold };
-            let changed = member.note_check(passed, threshold);
-            match (changed, &result) {
-                (Some(Health::Healthy), _) => {
-                    tracing::info!(backend = %member.backend.id, "backend is healthy");
-                }
-                (Some(Health::Unhealthy), Err(why)) => tracing::warn!(
-                    backend = %member.backend.id, %why, "backend is unhealthy"
-                ),
-                (Some(Health::Unhealthy | Health::Unchecked) | None, _) => {}
+        let passed = result.is_ok();
+        let threshold =
+            if passed { self.check.healthy_threshold } else { self.check.unhealthy_threshold };
+        let changed = member.note_check(passed, threshold);
+        match (changed, &result) {
+            (Some(Health::Healthy), _) => {
+                tracing::info!(backend = %member.backend.id, "backend is healthy");
             }
+            (Some(Health::Unhealthy), Err(why)) => tracing::warn!(
+                backend = %member.backend.id, %why, "backend is unhealthy"
+            ),
+            (Some(Health::Unhealthy | Health::Unchecked) | None, _) => {}
         }
         result
     }

@@ -1,10 +1,23 @@
 //! One backend in one snapshot, with what outlives the snapshot.
 
 use super::cell::{Cell, Health};
-use crate::model::Backend;
+use crate::model::{Backend, Duty};
 use crate::observe::BackendMetrics;
 use pingora_load_balancing::Backend as PingoraBackend;
 use std::sync::Arc;
+
+/// Whom a backend can serve: the rows of the state matrix.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ability {
+    /// New and bound clients, and retries.
+    Anyone,
+    /// Bound clients: it drains.
+    BoundOnly,
+    /// Anyone, but only while nobody else serves: its checks fail.
+    Emergency,
+    /// Nobody: in maintenance, or never checked.
+    Nobody,
+}
 
 /// One backend of a pool.
 #[derive(Debug)]
@@ -25,9 +38,41 @@ impl Member {
         Self { backend, cell, checked, metrics }
     }
 
-    /// What it can do now.
+    /// What its checks say.
     pub fn health(&self) -> Health {
         if self.checked { self.cell.health() } else { Health::Healthy }
+    }
+
+    /// Whom it can serve now. Weight 0 is not looked at: such a backend is no candidate for new
+    /// clients in the first place.
+    pub fn ability(&self) -> Ability {
+        match (self.backend.duty, self.health()) {
+            (Duty::Active, Health::Healthy) => Ability::Anyone,
+            (Duty::Draining, Health::Healthy) => Ability::BoundOnly,
+            (Duty::Active | Duty::Draining, Health::Unhealthy) => Ability::Emergency,
+            (Duty::Maintenance, _) | (_, Health::Unchecked) => Ability::Nobody,
+        }
+    }
+
+    /// The start that is running there: as the operator says, else as its checks have told; empty
+    /// when nobody knows.
+    pub fn incarnation(&self) -> Arc<str> {
+        if self.backend.incarnation.is_empty() {
+            self.cell.incarnation()
+        } else {
+            Arc::clone(&self.backend.incarnation)
+        }
+    }
+
+    /// Whether `key` names the start that is running there. While that is not known, any does.
+    pub fn is_incarnation(&self, key: &str) -> bool {
+        let running = self.incarnation();
+        running.is_empty() || &*running == key
+    }
+
+    /// Takes in which start a check has met.
+    pub fn note_incarnation(&self, incarnation: &str) {
+        self.cell.note_incarnation(incarnation);
     }
 
     /// Takes in the result of a check; `Some` when it changes the mark.

@@ -11,7 +11,7 @@ mod rounds;
 
 pub use cell::{Cell, Cells, Health};
 pub use check::{Check, Probe};
-pub use member::Member;
+pub use member::{Ability, Member};
 pub use members::Pool;
 pub use rounds::{Rounds, first_round};
 
@@ -19,7 +19,7 @@ pub use rounds::{Rounds, first_round};
 #[cfg(test)]
 pub(crate) mod fixture {
     use super::*;
-    use crate::model::{Backend, BackendId, ServiceId};
+    use crate::model::{Backend, BackendId, Duty, ServiceId};
     use crate::observe::Metrics;
     use std::sync::Arc;
     use std::time::Duration;
@@ -32,7 +32,14 @@ pub(crate) mod fixture {
             let id = BackendId::from(*id);
             let metrics = metrics.backend(&service, &id);
             let address = ([127, 0, 0, 1], port).into();
-            let backend = Backend { id, address, weight: *weight, version: "".into() };
+            let backend = Backend {
+                id,
+                address,
+                weight: *weight,
+                version: "".into(),
+                duty: Duty::Active,
+                incarnation: "".into(),
+            };
             Arc::new(Member::new(backend, Arc::new(Cell::new(health)), true, metrics))
         };
         (9000..).zip(weights).map(member).collect()
@@ -46,6 +53,7 @@ pub(crate) mod fixture {
             timeout: Duration::from_secs(1),
             healthy_threshold: 1,
             unhealthy_threshold: 3,
+            incarnation_header: "x-backend-incarnation".into(),
         };
         Pool::new(ServiceId::from("s"), members(weights, health), Some(check))
     }

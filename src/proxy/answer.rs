@@ -12,13 +12,15 @@ use pingora_proxy::{FailToProxy, Session};
 use std::time::Duration;
 
 /// How long, and for how many bytes, a refused client may go on sending.
-const LINGER: Duration = Duration::from_secs(1);
-const LINGER_BYTES: usize = 1 << 20;
+const LINGER: Duration = Duration::from_secs(2);
+const LINGER_BYTES: usize = 64 << 20;
 
 /// Writes an answer instead of a backend's.
 pub(super) async fn write(session: &mut Session, ctx: &mut Ctx, refusal: Refusal) -> Result<()> {
     ctx.refusal = Some(refusal);
     let Answer { status, reason, text } = refusal.answer();
+    let chosen = ctx.rule().and_then(|rule| rule.stickiness.as_ref()).map(|s| s.reject_status);
+    let status = chosen.filter(|_| refusal == Refusal::NotBound).unwrap_or(status);
     if status == 0 || final_response(session).is_some() {
         session.set_keepalive(None);
         return Ok(());
@@ -33,7 +35,7 @@ pub(super) async fn write(session: &mut Session, ctx: &mut Ctx, refusal: Refusal
     header.insert_header(CONTENT_LENGTH, body.len())?;
     header.insert_header(CACHE_CONTROL, "no-store")?;
     header.insert_header(REASON_HEADER, reason)?;
-    if status == 503 {
+    if status == 503 || refusal == Refusal::NotBound {
         header.insert_header(RETRY_AFTER, "1")?;
     }
     let bodiless = session.req_header().method == http::Method::HEAD;

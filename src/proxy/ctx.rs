@@ -2,7 +2,7 @@
 
 use super::decide::Bond;
 use super::refusal::Refusal;
-use crate::model::{Brought, Cause, Did, UnixTime, clock};
+use crate::model::{BackendId, Brought, Cause, Did, UnixTime, clock};
 use crate::observe::Metrics;
 use crate::pool::Member;
 use crate::snapshot::{Rule, Snapshot};
@@ -29,6 +29,8 @@ pub struct Ctx {
     pub(super) brought: Brought,
     /// Why it was placed anew; `None` while it is with its backend, or without affinity.
     pub(super) cause: Option<Cause>,
+    /// The backend that it had to leave, as its key calls it.
+    pub(super) from: Option<BackendId>,
     /// The binding that its key holds.
     pub(super) bond: Option<Bond>,
     /// Who was asked last.
@@ -77,6 +79,7 @@ impl Ctx {
             request_id: String::new(),
             brought: Brought::Nothing,
             cause: None,
+            from: None,
             bond: None,
             backend: None,
             tried: SmallVec::new(),
@@ -104,6 +107,7 @@ impl Ctx {
         if self.bond.as_ref().is_some_and(|bond| Arc::ptr_eq(&bond.member, &member)) {
             self.brought = Brought::Down;
             self.cause = Some(Cause::Unhealthy);
+            self.from = Some(member.backend.id.clone());
         }
         self.tried.push(member);
     }

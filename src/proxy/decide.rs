@@ -2,35 +2,47 @@
 //! here. Nothing in this file does I/O or looks at a clock.
 
 use crate::affinity::cookies::{Candidate, MAX_CANDIDATES};
+use crate::affinity::course::{Failback, OnUnhealthy};
 use crate::affinity::sealed::OpenBuffer;
-use crate::affinity::stamp::Kept;
-use crate::affinity::{Binding, Presented, Resolution, Stamp, Standing, resolve, stamp};
-use crate::model::{Brought, Cause, UnixTime};
-use crate::pool::{Health, Member};
+use crate::affinity::stamp::{Elsewhere, Kept};
+use crate::affinity::{
+    Binding, Course, Policies, Presented, Resolution, Stamp, Standing, Terms, course, resolve,
+    stamp,
+};
+use crate::model::{BackendId, Brought, Cause, UnixTime};
+use crate::pool::{Ability, Member};
 use crate::snapshot::{Service, Snapshot, Stickiness};
 use http::HeaderMap;
 use http::header::{COOKIE, HeaderValue};
 use smallvec::SmallVec;
 use std::sync::Arc;
 
-/// A binding that holds.
+/// A binding that a key holds.
 #[derive(Clone, Debug)]
 pub struct Bond {
     /// Its backend.
     pub member: Arc<Member>,
+    /// What it means when another backend answers.
+    pub elsewhere: Elsewhere,
     kept: Kept,
     refresh: bool,
+    /// Whether the client is to leave it although it serves.
+    leaves: bool,
 }
 
-/// What the cookies of a request say.
+/// What the cookies of a request say, and what is done about it.
 #[derive(Debug)]
 pub struct Identified {
     /// The letter in the log.
     pub brought: Brought,
     /// Why the client is placed anew; `None` when it is with its backend, or without affinity.
     pub cause: Option<Cause>,
+    /// The backend that it has to leave, as its key calls it.
+    pub from: Option<BackendId>,
     /// The binding that its key holds, also while its backend is down.
     pub bond: Option<Bond>,
+    /// Whether the request is refused, as the policy for the cause says.
+    pub rejected: bool,
     /// The `Cookie` lines that the backend gets instead; `None` when they stay as they are.
     pub cookies: Option<SmallVec<[HeaderValue; 1]>>,
 }
@@ -60,23 +72,59 @@ pub fn identify(
             }
         }
     }
-    let Some((stickiness, service)) = rule else {
-        return Identified { brought: Brought::Nothing, cause: None, bond: None, cookies };
+    let nothing = Identified {
+        brought: Brought::Nothing,
+        cause: None,
+        from: None,
+        bond: None,
+        rejected: false,
+        cookies,
     };
-    match best(stickiness, service, &candidates, now) {
-        Resolution::Bound { member, kept, refresh } => {
-            let bond = Some(Bond { member: Arc::clone(member), kept, refresh });
-            Identified { brought: Brought::Valid, cause: None, bond, cookies }
+    let Some((stickiness, service)) = rule else { return nothing };
+    let meant = best(stickiness, service, &candidates, now);
+    let policies = stickiness.policies;
+    match course(meant, policies) {
+        Course::Stay { member, kept, refresh } => {
+            let elsewhere = if_refused(policies);
+            let bond =
+                Some(Bond { member: Arc::clone(member), elsewhere, kept, refresh, leaves: false });
+            Identified { brought: Brought::Valid, bond, ..nothing }
         }
-        Resolution::Down { member, kept, refresh } => Identified {
-            brought: Brought::Down,
-            cause: Some(Cause::Unhealthy),
-            bond: Some(Bond { member: Arc::clone(member), kept, refresh }),
-            cookies,
-        },
-        Resolution::Place(cause) => {
-            Identified { brought: cause.brought(), cause: Some(cause), bond: None, cookies }
+        Course::Move { cause, from, left } => {
+            let bond = left.map(|(member, kept)| Bond {
+                member: Arc::clone(member),
+                elsewhere: moves(policies),
+                kept,
+                refresh: false,
+                leaves: true,
+            });
+            Identified { brought: cause.brought(), cause: Some(cause), from, bond, ..nothing }
         }
+        Course::Once { cause, member, kept } => {
+            let elsewhere = Elsewhere::Visits;
+            let bond =
+                Bond { member: Arc::clone(member), elsewhere, kept, refresh: false, leaves: true };
+            let bond = Some(bond);
+            Identified { brought: cause.brought(), cause: Some(cause), bond, ..nothing }
+        }
+        Course::Reject(cause) => {
+            Identified { brought: cause.brought(), cause: Some(cause), rejected: true, ..nothing }
+        }
+    }
+}
+
+/// What another backend means for a client whose own serves, but may refuse the connection.
+fn if_refused(policies: Policies) -> Elsewhere {
+    match policies.on_unhealthy {
+        OnUnhealthy::ServeOnce => Elsewhere::Visits,
+        OnUnhealthy::Redistribute | OnUnhealthy::Reject => moves(policies),
+    }
+}
+
+fn moves(policies: Policies) -> Elsewhere {
+    match policies.failback {
+        Failback::Never => Elsewhere::Moves,
+        Failback::Immediate => Elsewhere::MovesFromHome,
     }
 }
 
@@ -101,10 +149,12 @@ fn best<'s>(
         };
         let worth = match &resolution {
             Resolution::Place(Cause::IdleExpired | Cause::TooOld) => 1,
-            Resolution::Place(Cause::NoKey | Cause::Unreadable | Cause::UnknownKey) => 0,
-            Resolution::Place(Cause::Gone | Cause::WrongIncarnation | Cause::Unhealthy)
-            | Resolution::Bound { .. }
-            | Resolution::Down { .. } => 2,
+            Resolution::Place(_) => 0,
+            Resolution::Bound { .. }
+            | Resolution::Draining { .. }
+            | Resolution::Down { .. }
+            | Resolution::Gone { .. }
+            | Resolution::Restarted { .. } => 2,
         };
         let rank = (worth, seen, candidate.current);
         if best.as_ref().is_none_or(|(other, _)| rank > *other) {
@@ -130,30 +180,38 @@ pub enum Choice {
 /// Chooses for a request that `tried` has failed on. `key` places it in hashing services.
 pub fn choose(service: &Service, bond: Option<&Bond>, tried: &[Arc<Member>], key: &[u8]) -> Choice {
     let untried = |member: &Member| !tried.iter().any(|t| std::ptr::eq(Arc::as_ptr(t), member));
-    let bound = bond.map(|bond| &bond.member).filter(|member| untried(member));
-    if let Some(member) = bound.filter(|member| member.health() == Health::Healthy) {
-        return Choice::Bound(Arc::clone(member));
+    let bond = bond.filter(|bond| untried(&bond.member));
+    if let Some(bond) = bond.filter(|bond| bond.stays()) {
+        return Choice::Bound(Arc::clone(&bond.member));
     }
-    let healthy = |member: &Member| member.health() == Health::Healthy && untried(member);
-    if let Some(member) = service.pick(key, healthy) {
+    let anyone = |member: &Member| member.ability() == Ability::Anyone && untried(member);
+    if let Some(member) = service.pick(key, anyone) {
         return Choice::Placed(member);
     }
     // in a panic a client had best stay where its state is
-    if let Some(member) = bound.filter(|member| member.health() == Health::Unhealthy) {
-        return Choice::Panic(Arc::clone(member));
+    let in_need = |member: &Member| member.ability() != Ability::Nobody && untried(member);
+    if let Some(bond) = bond.filter(|bond| in_need(&bond.member)) {
+        return Choice::Panic(Arc::clone(&bond.member));
     }
-    let checked = |member: &Member| member.health() == Health::Unhealthy && untried(member);
-    service.pick(key, checked).map_or(Choice::Nobody, Choice::Panic)
+    service.pick(key, in_need).map_or(Choice::Nobody, Choice::Panic)
 }
 
-/// What to write on a response of `answered`.
-pub fn stamped(bond: Option<&Bond>, answered: &Member) -> Stamp {
+impl Bond {
+    /// Whether the backend serves this client, now that it is to be asked.
+    fn stays(&self) -> bool {
+        !self.leaves && matches!(self.member.ability(), Ability::Anyone | Ability::BoundOnly)
+    }
+}
+
+/// What to write on a response of `answered` at `now`, which may be long after the request.
+pub fn stamped(bond: Option<&Bond>, answered: &Member, terms: Terms, now: UnixTime) -> Stamp {
     let standing = bond.map_or(Standing::Free, |bond| Standing::Bound {
-        backend: bond.member.backend.id.as_str(),
-        kept: bond.kept,
-        refresh: bond.refresh,
+        backend: &bond.member.backend.id,
+        kept: &bond.kept,
+        refresh: bond.refresh || now.seconds_since(bond.kept.seen) >= terms.refresh,
+        elsewhere: bond.elsewhere,
     });
-    stamp(standing, answered.backend.id.as_str())
+    stamp(standing, &answered.backend.id)
 }
 
 /// Random numbers that a stamp needs.
@@ -176,17 +234,18 @@ pub fn set_cookie(
 ) -> Option<String> {
     let kept = match stamp {
         Stamp::Nothing => return None,
-        Stamp::Bind => Kept { issued: now, tag: dice.tag },
+        Stamp::Bind(home) => Kept { issued: now, seen: now, tag: dice.tag, home },
         Stamp::Refresh(kept) => kept,
     };
+    let incarnation = answered.incarnation();
     let binding = Binding {
         issued: kept.issued,
         seen: now,
         tag: kept.tag,
         backend: answered.backend.id.as_str(),
-        incarnation: "",
+        incarnation: &incarnation,
         version: &answered.backend.version,
-        home: "",
+        home: kept.home.as_ref().map_or("", BackendId::as_str),
     };
     stickiness.set_cookie(&binding, dice.nonce, now, https)
 }

@@ -5,7 +5,8 @@
 use super::answer::final_response;
 use super::ctx::Ctx;
 use super::refusal::Refusal;
-use crate::model::clock;
+use crate::affinity::course::OnUnhealthy;
+use crate::model::{Cause, clock};
 use pingora::{Error, ErrorSource, ErrorType};
 use pingora_proxy::Session;
 
@@ -27,10 +28,24 @@ pub(super) fn to_connect(ctx: &mut Ctx, mut error: Box<Error>) -> Box<Error> {
     }
     ctx.last_failure = Some(Refusal::of(&error, true));
     ctx.give_up_on_backend();
+    if policy_rejects(ctx) {
+        ctx.refusal = Some(Refusal::NotBound);
+        error.set_retry(false);
+        return error;
+    }
     let patience = ctx.rule().map(|rule| rule.service.timeouts.connect * CONNECT_PATIENCE);
     let waited = clock::monotonic_now().saturating_duration_since(ctx.arrived);
     error.set_retry(patience.is_some_and(|patience| waited < patience));
     error
+}
+
+/// A bound backend that fails counts as unhealthy for this request, so `onUnhealthy` decides.
+fn policy_rejects(ctx: &Ctx) -> bool {
+    let rejects = ctx
+        .rule()
+        .and_then(|rule| rule.stickiness.as_ref())
+        .is_some_and(|stickiness| stickiness.policies.on_unhealthy == OnUnhealthy::Reject);
+    rejects && ctx.cause == Some(Cause::Unhealthy)
 }
 
 /// Whether this machine has no descriptor, port or buffer left.
@@ -70,6 +85,11 @@ pub(super) fn while_proxying(
             ctx.once_more.clone_from(&ctx.backend);
         } else {
             ctx.give_up_on_backend();
+            if policy_rejects(ctx) {
+                ctx.refusal = Some(Refusal::NotBound);
+                error.set_retry(false);
+                return error;
+            }
         }
     }
     // always decided, else Pingora panics

@@ -5,8 +5,10 @@ use super::ctx::Ctx;
 use super::decide;
 use super::front::ClientIo;
 use super::refusal::Refusal;
+use crate::affinity::stamp::Elsewhere;
 use crate::identity::forwarded::{X_FORWARDED_FOR, X_FORWARDED_HOST, X_FORWARDED_PROTO};
 use crate::identity::{Forwarded, Scheme, came_by_https, client_address};
+use crate::model::Cause;
 use crate::routing::{host, path};
 use bytes::Bytes;
 use http::header::{CONTENT_LENGTH, COOKIE, HOST, HeaderName, HeaderValue, VIA};
@@ -74,7 +76,11 @@ pub(super) fn receive(session: &mut Session, ctx: &mut Ctx) -> std::result::Resu
     let identified = decide::identify(&snapshot, sticky, &header.headers, ctx.now);
     ctx.brought = identified.brought;
     ctx.cause = identified.cause;
+    ctx.from = identified.from;
     ctx.bond = identified.bond;
+    if identified.rejected {
+        return Err(Refusal::NotBound);
+    }
     if let Some(lines) = identified.cookies {
         header.remove_header(&COOKIE);
         for line in lines {
@@ -90,7 +96,18 @@ pub(super) fn sign(request: &mut RequestHeader, via_http_1_0: bool, ctx: &Ctx) -
     request.insert_header(X_REQUEST_ID.clone(), ctx.request_id.as_str())?;
     let via = if via_http_1_0 { VIA_HTTP_1_0 } else { VIA_HTTP_1_1 };
     request.append_header(VIA, via)?;
+    if let Some(told) = failover(ctx) {
+        request.insert_header("X-Affinity-Failover", told)?;
+    }
     Ok(())
+}
+
+/// What the new backend of a client is told, once: where the client comes from, and why.
+fn failover(ctx: &Ctx) -> Option<String> {
+    let (from, cause, backend) = (ctx.from.as_ref()?, ctx.cause?, ctx.backend.as_ref()?);
+    let moves = ctx.bond.as_ref().is_none_or(|bond| bond.elsewhere != Elsewhere::Visits);
+    let elsewhere = backend.backend.id != *from || cause == Cause::WrongIncarnation;
+    (moves && elsewhere).then(|| format!("from={from}; reason={}", cause.label()))
 }
 
 /// Counts the request body against its limit. Runs again for each try, with the same bytes.

@@ -25,6 +25,9 @@ pub enum Refusal {
     BodyTimeout,
     /// The body is too large.
     BodyTooLarge,
+    /// The backend that the client is bound to cannot serve, and the policy is to refuse. The
+    /// operator may choose another status.
+    NotBound,
     /// No backend can serve.
     NoBackend,
     /// This machine has no descriptor, port or buffer left.
@@ -69,6 +72,7 @@ impl Refusal {
             Self::BodyTooLarge => (413, "body-too-large", "the request body is too large"),
             Self::HeaderTooLarge => (431, "header-too-large", "the request header is too large"),
             Self::BackendReset => (502, "backend-reset", "the backend broke off its answer"),
+            Self::NotBound => (503, "affinity-rejected", "the backend of this client cannot serve"),
             Self::NoBackend => (503, "no-backend", "no backend can serve this request"),
             Self::Exhausted => (503, "exhausted", "the gateway has no resources left"),
             Self::ConnectFailed => (503, "connect-failed", "no backend accepts connections"),

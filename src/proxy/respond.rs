@@ -44,13 +44,14 @@ pub(super) fn respond(
     let (Some(stickiness), Some(answered)) = (stickiness, &ctx.backend) else {
         return Ok(());
     };
-    let stamp = decide::stamped(ctx.bond.as_ref(), answered);
-    let dice = Dice { nonce: rand::random(), tag: rand::random() };
     let now = clock::unix_now();
+    let stamp = decide::stamped(ctx.bond.as_ref(), answered, stickiness.terms, now);
+    let did = stamp.did();
+    let dice = Dice { nonce: rand::random(), tag: rand::random() };
     let cookie = decide::set_cookie(stickiness, stamp, answered, now, dice, ctx.https);
     let Some(cookie) = cookie else { return Ok(()) };
     response.append_header(SET_COOKIE, cookie)?;
-    ctx.did = stamp.did();
+    ctx.did = did;
     if let Some(value) = private(&session.req_header().method, response) {
         response.insert_header(CACHE_CONTROL, value)?;
     }

@@ -96,8 +96,11 @@ pub fn run(files: Files, on_open: OnOpen) -> Result<(), StartError> {
         closed,
         on_open,
     ));
-    let guard =
-        Guard { token: config.admin.token.clone(), public_metrics: config.admin.public_metrics };
+    let loopback = config.admin.address.value.ip().is_loopback();
+    let guard = Guard {
+        token: config.admin.token.clone(),
+        public_metrics: config.admin.public_metrics || loopback,
+    };
     pingora
         .add_service(background_service("health", HealthService::new(Arc::clone(&live), settled)));
     pingora.add_service(background_service("admin", Admin::new(Arc::clone(&live), guard, admin)));

@@ -7,9 +7,11 @@ use super::survey::{self, Addresses, Lookup};
 use super::{Limits, Rule, Service, Snapshot, Timeouts};
 use crate::affinity::{Cutter, KeyRing};
 use crate::balance::{Ring, RingConfig, RoundRobin, Selection};
-use crate::config::{self, Affinity, Config, Faults, HostPattern, PathPattern, Policy};
+use crate::config::{
+    self, Affinity, BackendState, Config, Faults, HostPattern, PathPattern, Policy,
+};
 use crate::identity::TrustedProxies;
-use crate::model::{Backend, BackendId, RuleId, Secret, ServiceId, UnixTime};
+use crate::model::{Backend, BackendId, Duty, RuleId, Secret, ServiceId, UnixTime};
 use crate::observe::Metrics;
 use crate::pool::{Cells, Check, Health, Member, Pool, Probe};
 use crate::routing::{Host, Index, Matchers, Path, path};
@@ -125,6 +127,12 @@ fn member(
         address,
         weight: written.weight,
         version: written.version.as_str().into(),
+        duty: match written.state {
+            BackendState::Active => Duty::Active,
+            BackendState::Draining => Duty::Draining,
+            BackendState::Maintenance => Duty::Maintenance,
+        },
+        incarnation: written.incarnation.as_str().into(),
     };
     // one that has served without a check serves on until its first check says otherwise
     let start = if checked { Health::Unchecked } else { Health::Healthy };
@@ -143,6 +151,7 @@ fn check(written: &config::HealthCheck) -> Check {
         timeout: written.timeout,
         healthy_threshold: written.healthy_threshold,
         unhealthy_threshold: written.unhealthy_threshold,
+        incarnation_header: written.incarnation_header.clone(),
     }
 }
 

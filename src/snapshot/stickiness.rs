@@ -1,9 +1,10 @@
 //! The affinity of one rule, compiled: what is read, what is written, and under which keys.
 
+use crate::affinity::course::{Failback, OnDraining, OnMissing, OnUnhealthy};
 use crate::affinity::sealed::{OpenBuffer, associated, open, seal};
 use crate::affinity::set_cookie::Attributes;
-use crate::affinity::{Binding, CookieNames, KeyRing, Presented, SetCookie, Terms};
-use crate::config::{Affinity, SameSite, Secure};
+use crate::affinity::{Binding, CookieNames, KeyRing, Policies, Presented, SetCookie, Terms};
+use crate::config::{self, Affinity, SameSite, Secure};
 use crate::model::UnixTime;
 use std::sync::Arc;
 
@@ -13,6 +14,10 @@ pub struct Stickiness {
     pub names: CookieNames,
     /// How long a key holds.
     pub terms: Terms,
+    /// What is done when the bound backend cannot serve.
+    pub policies: Policies,
+    /// The status of a refusal by policy.
+    pub reject_status: u16,
     /// Shared between rules with the same secrets.
     pub keys: Arc<KeyRing>,
     set_cookie: SetCookie,
@@ -52,6 +57,8 @@ impl Stickiness {
             associated: associated(service, &cookie.name),
             names,
             terms: terms(affinity),
+            policies: policies(affinity),
+            reject_status: affinity.reject_status,
             keys,
         }
     }
@@ -77,6 +84,29 @@ impl Stickiness {
     ) -> Option<String> {
         let key = seal(&self.keys, &self.associated, binding, nonce, now)?;
         Some(self.set_cookie.value(&key, https))
+    }
+}
+
+fn policies(affinity: &Affinity) -> Policies {
+    Policies {
+        on_missing: match affinity.on_missing {
+            config::OnMissing::Redistribute => OnMissing::Redistribute,
+            config::OnMissing::Reject => OnMissing::Reject,
+        },
+        on_unhealthy: match affinity.on_unhealthy {
+            config::OnUnhealthy::Redistribute => OnUnhealthy::Redistribute,
+            config::OnUnhealthy::ServeOnce => OnUnhealthy::ServeOnce,
+            config::OnUnhealthy::Reject => OnUnhealthy::Reject,
+        },
+        on_draining: match affinity.on_draining {
+            config::OnDraining::Keep => OnDraining::Keep,
+            config::OnDraining::RedistributeWhenIdle => OnDraining::RedistributeWhenIdle,
+            config::OnDraining::Redistribute => OnDraining::Redistribute,
+        },
+        failback: match affinity.failback {
+            config::Failback::Never => Failback::Never,
+            config::Failback::Immediate => Failback::Immediate,
+        },
     }
 }
 

@@ -39,7 +39,7 @@ pub(super) fn survey(config: &Config, lookup: &Lookup<'_>) -> Result<Addresses, 
     if faults.is_empty() { Ok(addresses) } else { Err(faults) }
 }
 
-/// The faults of [`survey`] alone.
+/// Those faults alone.
 pub fn faults(config: &Config, lookup: &Lookup<'_>) -> Vec<Fault> {
     survey(config, lookup).err().unwrap_or_default()
 }

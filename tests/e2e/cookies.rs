@@ -1,6 +1,7 @@
 //! What goes out in `Set-Cookie`, and what of `Cookie` goes on to the application.
 
-use crate::harness::{Answer, Backend, Gateway, Request, Setup};
+use crate::harness::{Answer, Backend, Gateway, Request, Setup, within};
+use std::time::{Duration, Instant};
 
 /// The attributes of the only cookie of an answer, in lower case, sorted, without name and value.
 fn attributes(answer: &Answer) -> Vec<String> {
@@ -41,6 +42,40 @@ fn a_duration_sets_max_age_and_the_idle_time() {
     let gateway = Gateway::start(&Setup::of(&[&b1]).sticky_with("duration: 1h"));
     let attributes = attributes(&gateway.client().get("/"));
     assert!(attributes.contains(&"max-age=3600".to_owned()), "{attributes:?}");
+}
+
+#[test]
+fn a_cookie_is_written_anew_before_the_browser_drops_it() {
+    let [b1, b2, b3] = ["b1", "b2", "b3"].map(Backend::start);
+    let setup = Setup::of(&[&b1, &b2, &b3])
+        .sticky_with("idleTimeout: 30m")
+        .sticky_with("cookie: { maxAge: 2 }");
+    let gateway = Gateway::start(&setup);
+    let mut client = gateway.client();
+    let home = client.get("/bind").backend();
+    let (start, mut dropped_at) = (Instant::now(), Instant::now() + Duration::from_secs(2));
+    let mut n = 0;
+    let all = within(Duration::from_secs(20), || {
+        if start.elapsed() < Duration::from_millis(500) * n {
+            return None;
+        }
+        if Instant::now() >= dropped_at {
+            client.jar.clear();
+        }
+        let path = format!("/poll/{n}");
+        let before = Instant::now();
+        let answer = client.get(&path);
+        assert_eq!(answer.backend(), home, "request {n}");
+        let verdict = gateway.verdict_of(&path);
+        assert!(verdict.starts_with('V'), "{verdict} at {path}");
+        if !answer.cookies().is_empty() {
+            assert!(attributes(&answer).contains(&"max-age=2".to_owned()), "{:?}", answer.fields);
+            dropped_at = before + Duration::from_secs(2);
+        }
+        n += 1;
+        (n > 12).then_some(())
+    });
+    assert!(all.is_some(), "asked only {n} times");
 }
 
 #[test]
@@ -85,6 +120,34 @@ fn a_response_that_may_not_be_stored_is_left_as_it_is() {
         let expected: Vec<_> = control.split(", ").collect();
         assert_eq!(cache_control(&answer), expected);
     }
+}
+
+#[test]
+fn private_for_some_fields_becomes_private_for_all() {
+    let b1 = Backend::start("b1");
+    let gateway = Gateway::start(&Setup::of(&[&b1]).sticky());
+    for (sent, seen) in [
+        ("private=\"x-a\"", vec!["private"]),
+        ("private=\"x-a, x-b\", max-age=9", vec!["private", "max-age=9"]),
+    ] {
+        let field = format!("Cache-Control: {sent}");
+        let answer = gateway.client().send(&Request::get("/").with("X-Toy-Field", &field));
+        assert_eq!(answer.cookies().len(), 1);
+        assert_eq!(cache_control(&answer), seen, "of {sent}");
+    }
+}
+
+#[test]
+fn a_304_with_our_cookie_is_private() {
+    let b1 = Backend::start("b1");
+    let gateway = Gateway::start(&Setup::of(&[&b1]).sticky());
+    let mut client = gateway.client();
+    let first = client.get("/status/304");
+    assert_eq!((first.status, first.cookies().len()), (304, 1), "{:?}", first.fields);
+    assert_eq!(cache_control(&first), ["private"]);
+    let later = client.get("/status/304");
+    assert_eq!((later.status, later.cookies().len()), (304, 0), "{:?}", later.fields);
+    assert_eq!(cache_control(&later), [""; 0], "without our cookie as it came");
 }
 
 fn cache_control(answer: &Answer) -> Vec<String> {

@@ -102,6 +102,53 @@ fn a_post_whose_backend_hangs_up_is_not_sent_twice() {
 }
 
 #[test]
+fn a_get_whose_backend_only_hints_is_served_by_another() {
+    let [b1, b2] = ["b1", "b2"].map(Backend::start);
+    b1.behave(Behaviour::Hint);
+    let gateway = Gateway::start(&Setup::of(&[&b1, &b2]).sticky());
+    for _ in 0..6 {
+        let mut client = gateway.client();
+        let answer = client.get("/");
+        assert_eq!(answer.backend(), "b2");
+        assert_eq!(answer.cookies().len(), 1, "bound to the one that answered");
+        assert_eq!(client.get("/again").backend(), "b2");
+    }
+    assert!(b1.requests() > 0, "it was tried");
+}
+
+#[test]
+fn a_post_whose_backend_only_hints_is_502_and_not_sent_twice() {
+    let [b1, b2] = ["b1", "b2"].map(Backend::start);
+    for backend in [&b1, &b2] {
+        backend.behave(Behaviour::Hint);
+    }
+    let gateway = Gateway::start(&Setup::of(&[&b1, &b2]).sticky());
+    let posts = 4;
+    for n in 0..posts {
+        let path = format!("/post/{n}");
+        let answer = gateway.client().send(&Request::post(&path, 100));
+        assert_own(&answer, 502, "backend-reset");
+        assert_eq!(answer.cookies(), [""; 0]);
+        assert_eq!(gateway.access_of(&path)["status"], 502, "not the interim status");
+    }
+    assert_eq!(b1.requests() + b2.requests(), posts);
+}
+
+#[test]
+fn one_backend_alive_among_forty_dead_ones_gets_every_request() {
+    let dead: Vec<_> = (0..40).map(|n| Backend::stopped(&format!("dead{n}"))).collect();
+    let alive = Backend::start("alive");
+    let mut backends: Vec<_> = dead.iter().collect();
+    backends.insert(20, &alive);
+    let gateway = Gateway::start(&Setup::of(&backends));
+    for n in 0..20 {
+        let answer = gateway.client().get("/");
+        assert_eq!(answer.status, 200, "request {n}: {:?}", answer.reason());
+        assert_eq!(answer.backend(), "alive");
+    }
+}
+
+#[test]
 fn a_get_whose_every_backend_hangs_up_is_502() {
     let [b1, b2] = ["b1", "b2"].map(Backend::start);
     for backend in [&b1, &b2] {

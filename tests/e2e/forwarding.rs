@@ -83,6 +83,53 @@ fn the_backend_gets_the_path_that_was_routed() {
 }
 
 #[test]
+fn a_target_in_absolute_form_arrives_as_a_path() {
+    let [a1, s1] = ["a1", "s1"].map(Backend::start);
+    let gateway = Gateway::start(&Setup::of(&[&a1]).service("shop", &[&s1]));
+    for (sent, backend, seen) in [
+        ("http://app.test/a/../b", "a1", "/b"),
+        ("http://app.test/x/../shop/1?a=b", "s1", "/shop/1?a=b"),
+        ("HTTP://app.test/b", "a1", "/b"),
+        ("https://app.test/b", "a1", "/b"),
+        ("http://app.test", "a1", "/"),
+    ] {
+        let answer = gateway.client().get(sent);
+        assert_eq!(answer.backend(), backend, "{sent}");
+        assert_eq!(answer.seen_path(), seen, "{sent}");
+    }
+}
+
+#[test]
+fn the_asterisk_is_for_options_only() {
+    let b1 = Backend::start("b1");
+    let gateway = Gateway::start(&Setup::of(&[&b1]));
+    for request in ["GET admin/x", "GET *", "GET app.test:80", "GET ftp://app.test/"] {
+        let (method, target) = request.split_once(' ').unwrap();
+        let answer = gateway.client().send(&Request::new(method, target));
+        let got = (answer.status, answer.reason());
+        assert_eq!(got, (400, Some("bad-request")), "{request}: {}", answer.text());
+    }
+    assert_eq!(b1.requests(), 0);
+    let answer = gateway.client().send(&Request::new("OPTIONS", "*"));
+    assert_eq!(answer.seen()["method"], "OPTIONS");
+    assert_eq!(answer.seen_path(), "*");
+}
+
+#[test]
+fn what_the_gateway_says_cannot_be_taken_away_by_the_connection_header() {
+    let b1 = Backend::start("b1");
+    let gateway = Gateway::start(&Setup::of(&[&b1]));
+    let names = "close, x-request-id, via, x-own";
+    let request = Request::get("/named").with("Connection", names).with("X-Own", "hop by hop");
+    let answer = gateway.client().send(&request);
+    assert_eq!(answer.seen_fields("via"), ["1.1 stickfast"]);
+    assert_eq!(answer.seen_fields("x-own"), [""; 0], "what the client may name is dropped");
+    let ids = answer.seen_fields("x-request-id");
+    assert_eq!(ids.len(), 1);
+    assert_eq!(gateway.access_of("/named")["request_id"], ids[0].as_str());
+}
+
+#[test]
 fn each_request_has_an_id_of_its_own_which_is_in_the_log() {
     let b1 = Backend::start("b1");
     let gateway = Gateway::start(&Setup::of(&[&b1]));

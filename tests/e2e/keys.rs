@@ -200,6 +200,30 @@ fn a_client_that_keeps_asking_outlives_the_idle_time_by_refreshed_keys() {
 }
 
 #[test]
+fn the_idle_time_begins_with_the_answer_however_long_it_took() {
+    let [b1, b2] = two();
+    let gateway = Gateway::start(&Setup::of(&[&b1, &b2]).sticky_with("idleTimeout: 2s"));
+    let mut client = gateway.client();
+    let home = client.get("/sleep/3500").backend();
+    let answer = client.get("/after");
+    assert!(gateway.verdict_of("/after").starts_with('V'), "{}", gateway.verdict_of("/after"));
+    assert_eq!(answer.backend(), home);
+}
+
+#[test]
+fn a_key_that_grows_old_while_the_backend_works_is_refreshed_by_the_answer() {
+    let [b1, b2] = two();
+    let gateway = Gateway::start(&Setup::of(&[&b1, &b2]).sticky_with("idleTimeout: 2s"));
+    let mut client = gateway.client();
+    let home = client.get("/bind").backend();
+    // Asked at once, with a key that is not due yet.
+    assert_eq!(client.get("/sleep/3500").backend(), home);
+    let answer = client.get("/after");
+    assert!(gateway.verdict_of("/after").starts_with('V'), "{}", gateway.verdict_of("/after"));
+    assert_eq!(answer.backend(), home);
+}
+
+#[test]
 fn a_binding_ends_with_the_absolute_time_however_busy_the_client() {
     let [b1, b2] = two();
     let setup =

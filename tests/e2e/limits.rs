@@ -123,6 +123,94 @@ fn a_request_with_two_lengths_never_smuggles_a_second_one() {
 }
 
 #[test]
+fn a_length_that_is_said_twice_is_400_even_when_both_agree() {
+    let (b1, gateway) = gateway("headerTimeout: 1s");
+    for lengths in [
+        "Content-Length: 3\r\nContent-Length: 3",
+        "Content-Length: 3, 3",
+        "Content-Length: 3\r\nContent-Length: 4",
+        "Content-Length: +3",
+        "Content-Length: ",
+    ] {
+        let mut wire = gateway.connect();
+        let message = format!("POST / HTTP/1.1\r\nHost: a\r\n{lengths}\r\n\r\nabc");
+        wire.write(message.as_bytes()).unwrap();
+        let answer = wire.answer().unwrap().unwrap_or_else(|| panic!("no answer to {lengths}"));
+        assert_eq!(answer.status, 400, "{lengths}");
+        assert_own(&answer, 400, "bad-request");
+    }
+    assert_eq!(b1.requests(), 0);
+}
+
+#[test]
+fn requests_that_come_in_one_piece_are_answered_in_order() {
+    let (_b1, gateway) = gateway("headerTimeout: 1s");
+    let get = |path: &str| format!("GET {path} HTTP/1.1\r\nHost: a\r\n\r\n");
+    let post = "POST /two HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\nabc";
+    let both_gets = [get("/one"), get("/two")].concat();
+    let with_a_body = [post.replace("/two", "/one"), get("/two")].concat();
+    let body_last = [get("/one"), post.to_owned()].concat();
+    for bytes in [both_gets, with_a_body, body_last] {
+        let mut wire = gateway.connect();
+        wire.write(bytes.as_bytes()).unwrap();
+        for path in ["/one", "/two"] {
+            let answer = wire.answer().unwrap();
+            let answer = answer.unwrap_or_else(|| panic!("no answer to {path} of {bytes}"));
+            assert_eq!(answer.seen_path(), path, "of {bytes}");
+        }
+        wire.write(get("/three").as_bytes()).unwrap();
+        let third = wire.answer().unwrap().expect("the connection is kept");
+        assert_eq!(third.seen_path(), "/three");
+    }
+}
+
+#[test]
+fn rubbish_behind_a_request_is_400_after_its_answer() {
+    let (b1, gateway) = gateway("headerTimeout: 1s");
+    let mut wire = gateway.connect();
+    wire.write(b"GET /one HTTP/1.1\r\nHost: a\r\n\r\nrub bish\r\n\r\n").unwrap();
+    assert_eq!(wire.answer().unwrap().expect("the first answer").seen_path(), "/one");
+    let answer = wire.answer().unwrap().expect("the second answer");
+    assert_own(&answer, 400, "bad-request");
+    assert_eq!(b1.requests(), 1);
+}
+
+#[test]
+fn a_client_that_goes_on_sending_still_gets_the_413() {
+    let (_b1, gateway) = gateway("maxBodyBytes: 10KiB");
+    for request in [Request::post("/", 400_000).chunked(), Request::post("/", 400_000)] {
+        let message = request.bytes(&[]);
+        let mut parts = message.chunks(message.len() / 20);
+        let (mut wire, start, mut sent) = (gateway.connect(), Instant::now(), 0);
+        let all = within(Duration::from_secs(10), || {
+            // A part each 20 ms, also after the answer, which the client does not look at yet.
+            if start.elapsed() >= Duration::from_millis(20) * sent {
+                let Some(part) = parts.next() else { return Some(()) };
+                wire.write(part).expect("no reset before the answer is read");
+                sent += 1;
+            }
+            None
+        });
+        assert!(all.is_some());
+        let answer = wire.answer().expect("no reset").expect("an answer");
+        assert_own(&answer, 413, "body-too-large");
+        assert!(answer.whole && answer.closes(), "{:?}", answer.fields);
+    }
+}
+
+#[test]
+fn an_upload_of_five_megabytes_is_not_reset_before_its_413_is_read() {
+    let (_b1, gateway) = gateway("maxBodyBytes: 10KiB");
+    for request in [Request::post("/", 5_000_000).chunked(), Request::post("/", 5_000_000)] {
+        let mut wire = gateway.connect();
+        wire.write(&request.bytes(&[])).expect("no reset before the answer is read");
+        let answer = wire.answer().expect("no reset").expect("an answer");
+        assert_own(&answer, 413, "body-too-large");
+        assert!(answer.whole && answer.closes(), "{:?}", answer.fields);
+    }
+}
+
+#[test]
 fn a_client_that_dribbles_its_header_is_cut_off_while_others_are_served() {
     let (b1, gateway) = gateway("headerTimeout: 1s");
     let mut slow = gateway.connect();

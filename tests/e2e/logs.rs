@@ -3,6 +3,7 @@
 use crate::harness::{Backend, Gateway, Request, SECRET, Setup, until};
 use std::fs;
 use std::path::Path;
+use std::thread;
 
 #[test]
 fn a_line_in_json_tells_what_became_of_a_request() {
@@ -146,6 +147,41 @@ fn the_access_log_can_be_switched_off() {
     let ended = gateway.wait_for_exit(crate::harness::PATIENCE);
     assert!(ended.is_some_and(|status| status.success()));
     assert_eq!(gateway.stdout_lines(), [""; 0]);
+}
+
+#[test]
+fn an_output_that_nobody_reads_costs_lines_but_neither_requests_nor_memory() {
+    let b1 = Backend::start("b1");
+    let setup = Setup::of(&[&b1]).server("limits: { maxHeaderBytes: 64KB }");
+    let gateway = Gateway::start(&setup);
+    gateway.block_stdout();
+    let ask = |count: usize, path: &str| {
+        let request = Request::new("HEAD", path).bytes(&[]);
+        thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| {
+                    let mut wire = gateway.connect();
+                    for _ in 0..count / 4 {
+                        wire.write(&request).unwrap();
+                        let answer = wire.answer_without_body().unwrap();
+                        assert_eq!(answer.expect("an answer").status, 200);
+                    }
+                });
+            }
+        });
+    };
+    let path = format!("/{}", "a".repeat(60_000));
+    // Fills the pipe and brings the buffers of the connections.
+    ask(80, &path);
+    let before = gateway.memory_kb();
+    ask(1000, &path);
+    let after = gateway.memory_kb();
+    assert!(after < before + 30_000, "{before} kB became {after} by paths of 60 MB");
+    // More than the pipe and the queue hold.
+    ask(7000, "/short");
+    let dropped = gateway.metric("stickfast_log_dropped_lines_total", &[]);
+    assert!(dropped > 0.0 && dropped < 10_000.0, "{dropped}");
+    assert_eq!(gateway.client().get("/").backend(), "b1");
 }
 
 #[test]

@@ -28,6 +28,7 @@ mod keys;
 mod limits;
 mod logs;
 mod metrics;
+mod policies;
 mod process;
 mod reload;
 mod services;

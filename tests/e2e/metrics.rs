@@ -119,6 +119,16 @@ fn probes_are_open_and_metrics_need_the_token_off_loopback() {
 }
 
 #[test]
+fn on_loopback_metrics_need_no_token_even_where_one_is_set() {
+    let b1 = Backend::start("b1");
+    let section = "{ address: \"127.0.0.1:0\", token: a-token-that-only-tests-know }";
+    let gateway = Gateway::start(&Setup::of(&[&b1]).admin(section));
+    assert_eq!(gateway.admin("/metrics").unwrap().status, 200);
+    let request = Request::get("/metrics").with("Authorization", "Bearer another");
+    assert_eq!(gateway.admin_with(&request).unwrap().status, 200);
+}
+
+#[test]
 fn an_admin_listener_off_loopback_without_a_token_is_a_fault() {
     let b1 = Backend::stopped("b1");
     let output = check(&Setup::of(&[&b1]).admin("{ address: \"0.0.0.0:0\" }").to_string());

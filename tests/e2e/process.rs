@@ -1,6 +1,8 @@
 //! Start and end of the process.
 
-use crate::harness::{Backend, Client, Gateway, PATIENCE, Request, Setup, Wire, until, within};
+use crate::harness::{
+    Backend, Client, Gateway, PATIENCE, Request, Setup, Wire, check, until, within,
+};
 use std::net::TcpListener;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -123,6 +125,52 @@ fn a_request_on_a_kept_connection_while_draining_is_served_or_the_connection_is_
     });
     let status = gateway.wait_for_exit(PATIENCE).expect("it ends");
     assert_eq!(status.code(), Some(0));
+}
+
+#[test]
+fn a_standard_error_that_nobody_reads_does_not_hold_up_the_end() {
+    let b1 = Backend::start("b1");
+    let setup = Setup::of(&[&b1]);
+    let bad = vec!["u".repeat(10_000); 12].join(", ");
+    let bad = setup.clone().server(&format!("trustedProxies: [{bad}]"));
+    let told = check(&bad.to_string()).stderr.len();
+    assert!(told > 100_000, "{told} bytes are more than a pipe holds");
+    let mut gateway = Gateway::start(&setup);
+    gateway.block_stderr();
+    for _ in 0..2 {
+        gateway.reload_refused(&bad);
+    }
+    assert_eq!(gateway.client().get("/").backend(), "b1");
+    gateway.signal("TERM");
+    let status = gateway.wait_for_exit(Duration::from_secs(6)).expect("ends within seconds");
+    assert_eq!(status.code(), Some(0));
+}
+
+#[test]
+fn signals_that_come_early_do_not_end_the_process() {
+    let b1 = Backend::start("b1");
+    for _ in 0..20 {
+        let disturb = |gateway: &Gateway| ["HUP", "USR1"].map(|name| gateway.signal(name));
+        let mut gateway = Gateway::spawn_and(&Setup::of(&[&b1]), |gateway| {
+            disturb(gateway);
+        });
+        until("it is ready", || {
+            disturb(&gateway);
+            gateway.is_ready().then_some(())
+        });
+        assert_eq!(gateway.client().get("/").backend(), "b1");
+    }
+}
+
+#[test]
+fn a_signal_that_asks_for_what_is_not_built_yet_is_answered_and_survived() {
+    let b1 = Backend::start("b1");
+    let mut gateway = Gateway::spawn_and(&Setup::of(&[&b1]), |gateway| gateway.signal("USR2"));
+    gateway.wait_until_ready();
+    gateway.signal("USR2");
+    gateway.wait_for_diagnostic(&["SIGUSR2", "not supported yet"]);
+    assert_eq!(gateway.client().get("/").backend(), "b1");
+    assert!(gateway.wait_for_exit(Duration::ZERO).is_none(), "it lives");
 }
 
 #[test]

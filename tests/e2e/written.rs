@@ -72,9 +72,65 @@ fn every_fault_of_a_file_is_told_at_once_with_its_place_and_its_cure() {
 }
 
 #[test]
+fn faults_of_reading_and_of_the_whole_are_told_together_and_each_once() {
+    let b1 = Backend::stopped("b1");
+    let own_key = "sessionAffinity: { keys: [{ id: 1, secret: \"of this rule and no other\" }] }";
+    let yaml = Setup::of(&[&b1])
+        .option("healthChek: { type: http }")
+        .rules(&[
+            "id: one, path: /one/*, serviceName: app",
+            &format!("id: two, path: /two/*, serviceName: app, {own_key}"),
+        ])
+        .sticky()
+        .to_string()
+        .replace(&b1.address().to_string(), "no-such-host.invalid:80");
+    let output = check(&yaml);
+    assert_eq!(output.code, Some(1), "{output:?}");
+    for words in [
+        ["healthChek", "healthCheck"].as_slice(),
+        &["no-such-host.invalid:80", "cannot be looked up"],
+        &["rules one and two", "cookie gateway-backend", "app"],
+    ] {
+        let told = output.stderr.lines().filter(|l| words.iter().all(|word| l.contains(word)));
+        assert_eq!(told.count(), 1, "{words:?}:\n{}", output.stderr);
+    }
+    assert_eq!(output.stderr.matches("stickfast.yaml:").count(), 3, "{}", output.stderr);
+}
+
+#[test]
+fn a_listener_within_another_is_a_fault() {
+    let b1 = Backend::stopped("b1");
+    let port = b1.address().port();
+    let yaml = Setup::of(&[&b1]).to_string();
+    let one = "listeners: [{ address: \"127.0.0.1:0\" }]";
+    assert!(yaml.contains(one));
+    let with = |first: &str, second: &str| {
+        let two = format!("[{{ address: \"{first}\" }}, {{ address: \"{second}\" }}]");
+        check(&yaml.replace(one, &format!("listeners: {two}")))
+    };
+    let (all, loopback) = (format!("0.0.0.0:{port}"), format!("127.0.0.1:{port}"));
+    for (first, second) in [(&all, &loopback), (&loopback, &all), (&loopback, &loopback)] {
+        let output = with(first, second);
+        assert_eq!(output.code, Some(1), "{first} and {second}: {output:?}");
+        let faults: Vec<_> = output.stderr.lines().filter(|l| l.contains(".yaml:")).collect();
+        assert_eq!(faults.len(), 1, "{faults:#?}");
+        assert!(faults[0].contains(second) && faults[0].contains("listeners"), "{faults:#?}");
+    }
+    for (first, second) in
+        [(&loopback, &format!("127.0.0.2:{port}")), (&all, &"127.0.0.1:0".to_owned())]
+    {
+        let output = with(first, second);
+        assert_eq!(output.code, Some(0), "{first} and {second}: {output:?}");
+    }
+    let admin = Setup::of(&[&b1]).admin(&format!("{{ address: \"{loopback}\" }}")).to_string();
+    let output = check(&admin.replace(one, &one.replace("127.0.0.1:0", &all)));
+    assert_eq!(output.code, Some(1), "the admin listener within one for clients: {output:?}");
+}
+
+#[test]
 fn what_is_not_built_yet_is_told_apart_from_what_is_misspelt() {
     let b1 = Backend::stopped("b1");
-    let yaml = Setup::of(&[&b1]).sticky_with("onMissing: reject").to_string();
+    let yaml = Setup::of(&[&b1]).sticky_with("onFull: reject").to_string();
     let output = check(&yaml);
     assert_eq!(output.code, Some(1), "{output:?}");
     assert!(output.stderr.contains("not supported yet"), "{}", output.stderr);

@@ -1,5 +1,7 @@
 use super::*;
-use crate::pool::fixture::pool;
+use crate::model::{Backend, Duty};
+use crate::pool::fixture::{self, pool};
+use crate::pool::{Cell, Health};
 
 const NOW: UnixTime = UnixTime(1_800_000_000);
 const TERMS: Terms = Terms { idle: 1800, absolute: 28_800, refresh: 180 };
@@ -18,12 +20,35 @@ fn binding(issued_ago: u32, seen_ago: u32) -> Binding<'static> {
 }
 
 fn outcome(presented: Presented<'_>, health: Health) -> String {
-    match resolve(&presented, &pool(&[("b1", 1)], health), TERMS, NOW, SEALING) {
-        Resolution::Bound { refresh: false, .. } => "bound".into(),
-        Resolution::Bound { refresh: true, .. } => "bound, due".into(),
+    outcome_in(&presented, &pool(&[("b1", 1)], health))
+}
+
+fn outcome_in(presented: &Presented<'_>, pool: &Pool) -> String {
+    match resolve(presented, pool, TERMS, NOW, SEALING) {
+        Resolution::Bound { refresh, home, .. } => {
+            let home = home.map_or(String::new(), |home| format!(", home is {}", home.backend.id));
+            format!("bound{}{home}", if refresh { ", due" } else { "" })
+        }
+        Resolution::Draining { idle, .. } => {
+            format!("draining{}", if idle { ", idle" } else { "" })
+        }
         Resolution::Down { .. } => "down".into(),
+        Resolution::Gone { from } => format!("gone {from}"),
+        Resolution::Restarted { from } => format!("restarted {from}"),
         Resolution::Place(cause) => cause.label().into(),
     }
+}
+
+/// A pool of `b1` and `b2`, of which `b1` does `duty`.
+fn on_duty(duty: Duty) -> Pool {
+    let members = fixture::members(&[("b1", 1), ("b2", 1)], Health::Healthy);
+    let members = members.into_iter().map(|member| {
+        let duty = if member.backend.id.as_str() == "b1" { duty } else { Duty::Active };
+        let backend = Backend { duty, ..member.backend.clone() };
+        let cell = Arc::new(Cell::new(Health::Healthy));
+        Arc::new(Member::new(backend, cell, true, member.metrics.clone()))
+    });
+    Pool::new("s".into(), members.collect(), None)
 }
 
 #[test]
@@ -39,8 +64,8 @@ fn every_cause_is_told_apart() {
         (opened(binding(1801, 1801)), Health::Healthy, "idle-expired"),
         (opened(binding(28_800, 0)), Health::Healthy, "bound"),
         (opened(binding(28_801, 0)), Health::Healthy, "too-old"),
-        (opened(restarted), Health::Healthy, "wrong-incarnation"),
-        (opened(gone), Health::Healthy, "gone"),
+        (opened(restarted), Health::Healthy, "bound"),
+        (opened(gone), Health::Healthy, "gone b9"),
         (opened(binding(0, 0)), Health::Unhealthy, "down"),
         (opened(binding(0, 0)), Health::Unchecked, "down"),
         (opened(binding(0, 0)), Health::Healthy, "bound"),
@@ -64,4 +89,33 @@ fn a_clock_that_is_behind_expires_nobody() {
     let ahead =
         Binding { issued: UnixTime(NOW.0 + 100), seen: UnixTime(NOW.0 + 100), ..binding(0, 0) };
     assert_eq!(outcome(Presented::Opened(ahead, SEALING), Health::Healthy), "bound");
+}
+
+#[test]
+fn what_the_operator_has_a_backend_do_counts_for_bound_clients() {
+    let presented = |ago| Presented::Opened(binding(ago, ago), SEALING);
+    assert_eq!(outcome_in(&presented(0), &on_duty(Duty::Active)), "bound");
+    assert_eq!(outcome_in(&presented(0), &on_duty(Duty::Draining)), "draining");
+    assert_eq!(outcome_in(&presented(359), &on_duty(Duty::Draining)), "draining");
+    assert_eq!(outcome_in(&presented(360), &on_duty(Duty::Draining)), "draining, idle");
+    assert_eq!(outcome_in(&presented(0), &on_duty(Duty::Maintenance)), "down");
+}
+
+#[test]
+fn a_key_of_an_earlier_start_is_told_from_one_of_this_start() {
+    let pool = pool(&[("b1", 1)], Health::Healthy);
+    let of = |incarnation| Presented::Opened(Binding { incarnation, ..binding(0, 0) }, SEALING);
+    assert_eq!(outcome_in(&of("start-1"), &pool), "bound", "nobody knows what runs");
+    pool.find("b1").unwrap().note_incarnation("start-2");
+    assert_eq!(outcome_in(&of("start-1"), &pool), "restarted b1");
+    assert_eq!(outcome_in(&of("start-2"), &pool), "bound");
+    assert_eq!(outcome_in(&of(""), &pool), "bound", "a key from before starts were known");
+}
+
+#[test]
+fn a_client_away_from_home_is_told_once_its_home_takes_clients() {
+    let away = Presented::Opened(Binding { backend: "b2", home: "b1", ..binding(0, 0) }, SEALING);
+    assert_eq!(outcome_in(&away, &on_duty(Duty::Active)), "bound, home is b1");
+    assert_eq!(outcome_in(&away, &on_duty(Duty::Draining)), "bound");
+    assert_eq!(outcome_in(&away, &on_duty(Duty::Maintenance)), "bound");
 }

@@ -1,7 +1,7 @@
 use super::*;
 use crate::balance::{RoundRobin, Selection};
 use crate::observe::Metrics;
-use crate::pool::{Pool, fixture};
+use crate::pool::{Health, Pool, fixture};
 use crate::snapshot::Timeouts;
 use pingora_load_balancing::selection::BackendSelection;
 use std::time::Duration;
@@ -22,7 +22,8 @@ fn service(health: &[(&str, Health)]) -> Service {
 
 fn bond(service: &Service, id: &str) -> Bond {
     let member = Arc::clone(service.pool.find(id).unwrap());
-    Bond { member, kept: Kept { issued: UnixTime(1), tag: 1 }, refresh: false }
+    let kept = Kept { issued: UnixTime(1), seen: UnixTime(1), tag: 1, home: None };
+    Bond { member, elsewhere: Elsewhere::Moves, kept, refresh: false, leaves: false }
 }
 
 fn chosen(service: &Service, bond: Option<&Bond>, tried: &[&str]) -> String {

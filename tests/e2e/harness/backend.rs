@@ -24,6 +24,8 @@ pub(crate) enum Behaviour {
     Serve,
     /// Reads the request and closes.
     HangUp,
+    /// Reads the request, sends `103 Early Hints` and closes.
+    Hint,
     /// Announces 1000 bytes, sends a few and closes.
     BreakOff,
     /// Reads the request and stays silent; also with health checks.
@@ -187,6 +189,10 @@ fn serve(stream: &TcpStream, state: &State) -> io::Result<()> {
         match behaviour {
             Behaviour::Mute => return wait_for_end(reader),
             Behaviour::HangUp => return stream.shutdown(Shutdown::Both),
+            Behaviour::Hint => {
+                writer.write_all(b"HTTP/1.1 103 Early Hints\r\nLink: </a.css>\r\n\r\n")?;
+                return stream.shutdown(Shutdown::Both);
+            }
             Behaviour::BreakOff => {
                 write!(writer, "HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\nfrom ")?;
                 write!(writer, "{}", state.id)?;
@@ -220,6 +226,10 @@ fn answer(state: &State, head: &Head, path: &str, length: usize) -> Vec<u8> {
     let mut response = format!("HTTP/1.1 {status} Toy\r\nContent-Type: application/json\r\n");
     for (_, field) in head.fields.iter().filter(|(n, _)| n.eq_ignore_ascii_case("x-toy-field")) {
         let _ = write!(response, "{field}\r\n");
+    }
+    if ["204", "304"].contains(&status) {
+        response.push_str("\r\n");
+        return response.into_bytes();
     }
     let _ = write!(response, "Content-Length: {}\r\n\r\n", body.len());
     if method != "HEAD" {

@@ -7,11 +7,14 @@ use super::scrape::Scrape;
 use super::wire::Wire;
 use super::{until, within};
 use serde_json::Value;
-use std::fs;
-use std::io::{self, BufRead, BufReader, Read};
+use std::fs::{self, OpenOptions};
+use std::io::{self, BufRead, BufReader, Read, Write};
+use std::mem;
 use std::net::SocketAddr;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
@@ -26,7 +29,10 @@ pub(crate) struct Gateway {
 }
 
 #[derive(Clone, Default)]
-struct Lines(Arc<Mutex<Vec<String>>>);
+struct Lines {
+    read: Arc<Mutex<Vec<String>>>,
+    deaf: Arc<AtomicBool>,
+}
 
 impl Gateway {
     /// Starts with one configuration file and waits until it serves.
@@ -39,10 +45,37 @@ impl Gateway {
     /// Starts with several files, merged in this order, and does not wait.
     pub(crate) fn spawn(files: &[(&str, &str)]) -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let mut command = command(dir.path());
-        command.arg("run");
         for (name, text) in files {
             fs::write(dir.path().join(name), text).unwrap();
+        }
+        Self::launch(dir, files.iter().map(|(name, _)| *name))
+    }
+
+    /// Starts with one configuration file, which it gets when `meanwhile` is through, and does not
+    /// wait until it serves.
+    pub(crate) fn spawn_and(yaml: &impl ToString, meanwhile: impl FnOnce(&Self)) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("stickfast.yaml");
+        let made = Command::new("mkfifo").arg(&file).status();
+        assert!(made.expect("mkfifo is at hand").success(), "{}", file.display());
+        let gateway = Self::launch(dir, ["stickfast.yaml"]);
+        let mut pipe = until("it opens its configuration", || {
+            // Fails for as long as nobody reads.
+            OpenOptions::new().write(true).custom_flags(libc::O_NONBLOCK).open(&file).ok()
+        });
+        meanwhile(&gateway);
+        // Whoever reads it again finds a usual file.
+        fs::write(file.with_extension("next"), yaml.to_string()).unwrap();
+        fs::rename(file.with_extension("next"), &file).unwrap();
+        // An error means that it has ended, which the test will see.
+        let _ = pipe.write_all(yaml.to_string().as_bytes());
+        gateway
+    }
+
+    fn launch<'a>(dir: TempDir, names: impl IntoIterator<Item = &'a str>) -> Self {
+        let mut command = command(dir.path());
+        command.arg("run");
+        for name in names {
             command.arg("-c").arg(dir.path().join(name));
         }
         let spawned = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
@@ -54,13 +87,16 @@ impl Gateway {
 
     /// Waits until both listeners are announced and `/readyz` says 200.
     pub(crate) fn wait_until_ready(&mut self) {
-        until("the gateway is ready", || {
-            if let Some(status) = self.child.try_wait().unwrap() {
-                panic!("ended with {status}");
-            }
-            let announced = self.find("listening").is_some() && self.find("admin").is_some();
-            (announced && self.admin("/readyz").is_ok_and(|a| a.status == 200)).then_some(())
-        });
+        until("the gateway is ready", || self.is_ready().then_some(()));
+    }
+
+    /// Whether both listeners are announced and `/readyz` says 200. Fails when it has ended.
+    pub(crate) fn is_ready(&mut self) -> bool {
+        if let Some(status) = self.child.try_wait().unwrap() {
+            panic!("ended with {status}");
+        }
+        let announced = self.find("listening").is_some() && self.find("admin").is_some();
+        announced && self.admin("/readyz").is_ok_and(|a| a.status == 200)
     }
 
     /// Where clients connect.
@@ -162,14 +198,31 @@ impl Gateway {
         self.dir.path()
     }
 
+    /// Kilobytes of memory that it holds now.
+    pub(crate) fn memory_kb(&self) -> u64 {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("VmRSS");
+        line.trim().trim_end_matches(" kB").parse().expect("a number")
+    }
+
+    /// From the next line on nobody reads its standard output, which fills up and blocks.
+    pub(crate) fn block_stdout(&self) {
+        self.stdout.deaf.store(true, Ordering::SeqCst);
+    }
+
+    /// From the next line on nobody reads its standard error, which fills up and blocks.
+    pub(crate) fn block_stderr(&self) {
+        self.stderr.deaf.store(true, Ordering::SeqCst);
+    }
+
     /// What standard output holds so far.
     pub(crate) fn stdout_lines(&self) -> Vec<String> {
-        self.stdout.0.lock().unwrap().clone()
+        self.stdout.read.lock().unwrap().clone()
     }
 
     /// What standard error holds so far.
     pub(crate) fn stderr_lines(&self) -> Vec<String> {
-        self.stderr.0.lock().unwrap().clone()
+        self.stderr.read.lock().unwrap().clone()
     }
 
     /// Waits for a line on standard error that has all these words.
@@ -225,8 +278,14 @@ impl Lines {
         let lines = Self::default();
         let copy = lines.clone();
         thread::spawn(move || {
-            for line in BufReader::new(stream).lines().map_while(Result::ok) {
-                copy.0.lock().unwrap().push(line);
+            let mut from = BufReader::new(stream).lines();
+            while let Some(Ok(line)) = from.next() {
+                if copy.deaf.load(Ordering::SeqCst) {
+                    // Stays open, unread: whoever writes is blocked, not told that we left.
+                    mem::forget(from);
+                    return;
+                }
+                copy.read.lock().unwrap().push(line);
             }
         });
         lines

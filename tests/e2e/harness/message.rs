@@ -98,13 +98,18 @@ impl Framing {
 }
 
 impl Answer {
-    /// Reads one final response. `None`: the peer closed before the first byte.
+    /// Reads one final response, past interim ones. `None`: the peer closed before its first byte.
     pub(crate) fn read(from: &mut impl BufRead, bodiless: bool) -> io::Result<Option<Self>> {
-        let Some(head) = Head::read(from)? else { return Ok(None) };
-        let status = head.start.split(' ').nth(1).and_then(|code| code.parse().ok());
-        let status = status.ok_or(io::ErrorKind::InvalidData)?;
+        let (head, status) = loop {
+            let Some(head) = Head::read(from)? else { return Ok(None) };
+            let status = head.start.split(' ').nth(1).and_then(|code| code.parse().ok());
+            let status: u16 = status.ok_or(io::ErrorKind::InvalidData)?;
+            if status == 101 || status >= 200 {
+                break (head, status);
+            }
+        };
         let framing = match status {
-            100..=199 | 204 | 304 => Framing::Empty,
+            101 | 204 | 304 => Framing::Empty,
             _ if bodiless => Framing::Empty,
             _ => head.framing().unwrap_or(Framing::Close),
         };

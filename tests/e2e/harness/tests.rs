@@ -19,11 +19,12 @@ fn a_toy_answers_with_its_id_and_with_what_it_saw() {
     assert_eq!(chunked.seen()["body_length"], 5000);
     assert_eq!(client.send(&Request::new("HEAD", "/")).body.len(), 0);
     assert_eq!(client.get("/status/503").status, 503);
-    assert_eq!(toy.requests(), 4);
+    assert_eq!(client.get("/status/304").body.len(), 0);
+    assert_eq!(toy.requests(), 5);
     assert_eq!(client.get("/healthz").status, 200);
     toy.healthy(false);
     assert_eq!(client.get("/healthz").status, 500);
-    assert_eq!((toy.requests(), toy.checks()), (4, 2));
+    assert_eq!((toy.requests(), toy.checks()), (5, 2));
 }
 
 #[test]
@@ -57,7 +58,12 @@ fn a_toy_hangs_up_or_breaks_off_as_told() {
     let answer = client.get("/");
     assert!(!answer.whole);
     assert_eq!(answer.text(), "from b1");
-    assert_eq!(toy.requests(), 2);
+    toy.behave(Behaviour::Hint);
+    let mut wire = Wire::connect(toy.address(), None).unwrap();
+    wire.write(&Request::get("/").bytes(&[])).unwrap();
+    assert!(wire.rest().unwrap().starts_with(b"HTTP/1.1 103 "));
+    assert!(client.try_send(&Request::get("/")).is_err(), "an interim response is no answer");
+    assert_eq!(toy.requests(), 4);
 }
 
 #[test]
@@ -98,6 +104,7 @@ fn a_body_that_ends_early_is_not_whole() {
         ("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n", true),
         ("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n", false),
         ("HTTP/1.1 200 OK\r\n\r\nabc", true),
+        ("HTTP/1.1 103 Early\r\n\r\nHTTP/1.1 200 OK\r\n\r\nabc", true),
     ] {
         let answer = Answer::read(&mut Cursor::new(message), false).unwrap().unwrap();
         assert_eq!((answer.text().as_str(), answer.whole), ("abc", whole), "{message}");

@@ -1,0 +1,136 @@
+//! What is done about what a key means: the operator's named choices, applied in one place. A codec
+//! never decides; [`super::resolve`](mod@super::resolve) only tells what is.
+
+use super::resolve::Resolution;
+use super::stamp::Kept;
+use crate::model::{BackendId, Cause};
+use crate::pool::Member;
+use std::sync::Arc;
+
+/// `onMissing`: the bound backend is no longer part of the service.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OnMissing {
+    /// Place the client anew and bind it there.
+    Redistribute,
+    /// Refuse the request.
+    Reject,
+}
+
+/// `onUnhealthy`: the bound backend cannot serve.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OnUnhealthy {
+    /// Place the client anew and bind it there.
+    Redistribute,
+    /// Serve it elsewhere, and leave its binding as it is.
+    ServeOnce,
+    /// Refuse the request.
+    Reject,
+}
+
+/// `onDraining`: the bound backend takes no new clients.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OnDraining {
+    /// Its clients stay.
+    Keep,
+    /// A client stays until it has been silent for a while.
+    RedistributeWhenIdle,
+    /// Its clients move.
+    Redistribute,
+}
+
+/// `failback`: the backend that a client had to leave serves again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Failback {
+    /// The client stays where it is now.
+    Never,
+    /// It returns with its next request.
+    Immediate,
+}
+
+/// The choices of one rule.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Policies {
+    /// `onMissing`
+    pub on_missing: OnMissing,
+    /// `onUnhealthy`
+    pub on_unhealthy: OnUnhealthy,
+    /// `onDraining`
+    pub on_draining: OnDraining,
+    /// `failback`
+    pub failback: Failback,
+}
+
+/// What is to be done.
+#[derive(Debug)]
+pub enum Course<'p> {
+    /// The client goes to this backend, which its key names (or to which it returns).
+    Stay {
+        /// Its backend.
+        member: &'p Arc<Member>,
+        /// What of the key stays when it is written anew.
+        kept: Kept,
+        /// Whether it is to be written anew.
+        refresh: bool,
+    },
+    /// The client is placed anew and bound to whoever answers.
+    Move {
+        /// Why.
+        cause: Cause,
+        /// The backend that it leaves, as its key calls it.
+        from: Option<BackendId>,
+        /// That backend, if it is still known: the first choice should nobody else serve either.
+        left: Option<(&'p Arc<Member>, Kept)>,
+    },
+    /// The client is served elsewhere, and its key stays as it is.
+    Once {
+        /// Why.
+        cause: Cause,
+        /// Its backend.
+        member: &'p Arc<Member>,
+        /// What of the key stays.
+        kept: Kept,
+    },
+    /// The request is refused.
+    Reject(Cause),
+}
+
+/// Applies `policies` to what a key means.
+pub fn course(resolution: Resolution<'_>, policies: Policies) -> Course<'_> {
+    match resolution {
+        Resolution::Bound { kept, home: Some(home), .. }
+            if policies.failback == Failback::Immediate =>
+        {
+            Course::Stay { member: home, kept: Kept { home: None, ..kept }, refresh: true }
+        }
+        Resolution::Bound { member, kept, refresh, .. } => Course::Stay { member, kept, refresh },
+        Resolution::Draining { member, kept, refresh, idle } => match policies.on_draining {
+            OnDraining::Keep => Course::Stay { member, kept, refresh },
+            OnDraining::RedistributeWhenIdle if !idle => Course::Stay { member, kept, refresh },
+            OnDraining::RedistributeWhenIdle | OnDraining::Redistribute => {
+                let from = Some(member.backend.id.clone());
+                Course::Move { cause: Cause::Draining, from, left: Some((member, kept)) }
+            }
+        },
+        Resolution::Down { member, kept } => match policies.on_unhealthy {
+            OnUnhealthy::Redistribute => {
+                let from = Some(member.backend.id.clone());
+                Course::Move { cause: Cause::Unhealthy, from, left: Some((member, kept)) }
+            }
+            OnUnhealthy::ServeOnce => Course::Once { cause: Cause::Unhealthy, member, kept },
+            OnUnhealthy::Reject => Course::Reject(Cause::Unhealthy),
+        },
+        Resolution::Gone { from } => match policies.on_missing {
+            OnMissing::Redistribute => {
+                Course::Move { cause: Cause::Gone, from: Some(from), left: None }
+            }
+            OnMissing::Reject => Course::Reject(Cause::Gone),
+        },
+        Resolution::Restarted { from } => {
+            Course::Move { cause: Cause::WrongIncarnation, from: Some(from), left: None }
+        }
+        Resolution::Place(cause) => Course::Move { cause, from: None, left: None },
+    }
+}
+
+#[cfg(test)]
+mod tests;
