@@ -13,12 +13,14 @@ mod support;
 use criterion::{Criterion, criterion_group, criterion_main};
 use http::{HeaderMap, Method, header};
 use std::hint::black_box;
+use std::net::{IpAddr, Ipv4Addr};
 use stickfast::affinity::sealed::OpenBuffer;
 use stickfast::affinity::{Binding, Stamp};
 use stickfast::proxy::decide::{self, Choice, Dice};
 use stickfast::snapshot::{Rule, Snapshot};
 use support::{NOW, snapshot, yaml};
 
+const CLIENT: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 0, 0, 1));
 const DICE: Dice = Dice { nonce: [7; 12], tag: 9 };
 const APPLICATION: &str = "theme=dark; lang=en; JSESSIONID=0123456789ABCDEF; _ga=GA1.2.3.4";
 
@@ -33,7 +35,7 @@ fn first_rule(snapshot: &Snapshot) -> &Rule {
 /// The `Cookie` value of a client that is bound to `backend`.
 fn cookie(snapshot: &Snapshot, backend: &str) -> String {
     let stickiness = first_rule(snapshot).stickiness.as_ref().unwrap();
-    let set = stickiness.set_cookie(&binding(backend), DICE.nonce, NOW, false).unwrap();
+    let set = stickiness.write(&binding(backend), 0, DICE.nonce, NOW, false).unwrap().1;
     let (pair, _) = set.split_once(';').unwrap();
     format!("theme=dark; {pair}; {APPLICATION}")
 }
@@ -56,22 +58,24 @@ fn keys(c: &mut Criterion) {
     let stickiness = first_rule(&snapshot).stickiness.as_ref().unwrap();
     let line = cookie(&snapshot, "b1");
     c.bench_function("cut", |b| {
-        b.iter(|| snapshot.cutter.cut(black_box(line.as_bytes()), Some(&stickiness.names)));
+        b.iter(|| snapshot.cutter.cut(black_box(line.as_bytes()), stickiness.wanted()));
     });
-    let found = snapshot.cutter.cut(line.as_bytes(), Some(&stickiness.names)).found;
+    let found = snapshot.cutter.cut(line.as_bytes(), stickiness.wanted()).found;
     c.bench_function("open", |b| {
         b.iter(|| {
             let mut buffer = OpenBuffer::default();
-            black_box(stickiness.open(black_box(found[0].key), NOW, &mut buffer));
+            black_box(stickiness.carriers[0].open(black_box(found[0].key), NOW, &mut buffer));
         });
     });
     c.bench_function("seal", |b| {
-        b.iter(|| stickiness.set_cookie(black_box(&binding("b1")), DICE.nonce, NOW, false));
+        b.iter(|| stickiness.write(black_box(&binding("b1")), 1, DICE.nonce, NOW, false));
     });
 }
 
 fn pick(c: &mut Criterion) {
-    for (policy, counts) in [("round-robin", &[10][..]), ("consistent-hash", &[10, 100, 1000])] {
+    for (policy, counts) in
+        [("round-robin", &[10][..]), ("consistent-hash", &[10, 100, 1000]), ("maglev", &[1000])]
+    {
         for &count in counts {
             let snapshot = snapshot(&yaml(count, 1, policy));
             let service = &first_rule(&snapshot).service;
@@ -105,14 +109,22 @@ fn decide_all(snapshot: &Snapshot, headers: &HeaderMap) -> Option<String> {
     let at = snapshot.route("h99.example.com", "/area999/cart", &Method::GET, headers)?;
     let rule = snapshot.rule(at)?;
     let stickiness = rule.stickiness.as_ref()?;
-    let identified = decide::identify(snapshot, Some((stickiness, &rule.service)), headers, NOW);
-    let choice = decide::choose(&rule.service, identified.bond.as_ref(), &[], &[10, 0, 0, 1]);
+    let identified =
+        decide::identify(snapshot, Some((stickiness, &rule.service)), headers, CLIENT, NOW);
+    let choice = decide::choose(
+        &rule.service,
+        &rule.service.selection,
+        identified.bond.as_ref(),
+        &[],
+        &[10, 0, 0, 1],
+    );
     let (Choice::Bound(member) | Choice::Placed(member)) = choice else { return None };
     let stamp = decide::stamped(identified.bond.as_ref(), &member, stickiness.terms, NOW);
     if stamp == Stamp::Nothing {
         return None;
     }
-    decide::set_cookie(stickiness, stamp, &member, NOW, DICE, false)
+    decide::written((stickiness, &rule.service), stamp, &member, NOW, DICE, false)
+        .map(|(_, value)| value)
 }
 
 criterion_group!(benches, route, keys, pick, whole);

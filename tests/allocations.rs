@@ -13,18 +13,27 @@ mod support;
 
 use allocation_counter::measure;
 use http::{HeaderMap, HeaderValue, Method, header};
+use std::net::{IpAddr, Ipv4Addr};
 use stickfast::affinity::{Binding, Stamp};
 use stickfast::proxy::decide::{self, Choice};
 use stickfast::snapshot::Snapshot;
 use support::{NOW, snapshot, yaml};
+
+const CLIENT: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 0, 0, 1));
 
 /// Decides on a request of a client that is (or is not) bound; tells the stamp.
 fn decide_all(snapshot: &Snapshot, headers: &HeaderMap) -> Stamp {
     let rule = snapshot.route("h9.example.com", "/area9/cart", &Method::GET, headers).unwrap();
     let rule = snapshot.rule(rule).unwrap();
     let sticky = rule.stickiness.as_ref().map(|stickiness| (stickiness, &*rule.service));
-    let identified = decide::identify(snapshot, sticky, headers, NOW);
-    let choice = decide::choose(&rule.service, identified.bond.as_ref(), &[], &[10, 0, 0, 1]);
+    let identified = decide::identify(snapshot, sticky, headers, CLIENT, NOW);
+    let choice = decide::choose(
+        &rule.service,
+        &rule.service.selection,
+        identified.bond.as_ref(),
+        &[],
+        &[10, 0, 0, 1],
+    );
     let (Choice::Bound(member) | Choice::Placed(member)) = choice else { panic!("{choice:?}") };
     decide::stamped(identified.bond.as_ref(), &member, rule.stickiness.as_ref().unwrap().terms, NOW)
 }
@@ -54,7 +63,7 @@ fn a_decision_allocates_only_the_rewritten_cookie() {
             version: "",
             home: "",
         };
-        let set = stickiness.set_cookie(&bound, [1; 12], NOW, false).unwrap();
+        let set = stickiness.write(&bound, 3, [1; 12], NOW, false).unwrap().1;
         let ours = set.split(';').next().unwrap();
         let with = |cookie: Option<String>| {
             let mut headers = HeaderMap::new();

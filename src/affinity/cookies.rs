@@ -1,6 +1,7 @@
 //! Cutting our cookies out of `Cookie`. The application never sees one of ours, whichever rule had
 //! set it, and every other cookie reaches it byte for byte.
 
+use super::adopted::Adopted;
 use super::names::CookieNames;
 use ahash::AHashSet;
 use smallvec::SmallVec;
@@ -30,6 +31,15 @@ impl Lengths {
     }
 }
 
+/// What a rule reads from the cookies of a request.
+#[derive(Clone, Copy, Default)]
+pub struct Wanted<'w> {
+    /// The names of its own cookie.
+    pub names: Option<&'w CookieNames>,
+    /// Cookies of other load balancers that it honours.
+    pub adopted: &'w [Adopted],
+}
+
 /// One `Cookie` value taken apart.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Cut<'h> {
@@ -38,6 +48,8 @@ pub struct Cut<'h> {
     pub rest: Option<SmallVec<[u8; 512]>>,
     /// The keys under the wanted names, in order, at most [`MAX_CANDIDATES`].
     pub found: SmallVec<[Candidate<'h>; MAX_CANDIDATES]>,
+    /// The values of foreign cookies, each with its place among [`Wanted::adopted`].
+    pub foreign: SmallVec<[(usize, &'h [u8]); 1]>,
 }
 
 /// A key that the request carries.
@@ -60,8 +72,8 @@ impl Cutter {
         cutter
     }
 
-    /// Takes one `Cookie` value apart. `wanted` are the names whose values are asked for.
-    pub fn cut<'h>(&self, value: &'h [u8], wanted: Option<&CookieNames>) -> Cut<'h> {
+    /// Takes one `Cookie` value apart.
+    pub fn cut<'h>(&self, value: &'h [u8], wanted: Wanted<'_>) -> Cut<'h> {
         let mut cut = Cut::default();
         let mut start = 0;
         while start < value.len() {
@@ -71,43 +83,79 @@ impl Cutter {
             // up to the next pair, with the white space that separates it
             let gap = value.get(end..).unwrap_or_default().iter();
             let next = end + gap.take_while(|b| matches!(b, b';' | b' ' | b'\t')).count();
-            if let Some(ours) = self.ours(pair) {
-                if cut.found.len() < MAX_CANDIDATES
-                    && let Some(wanted) = wanted.filter(|wanted| wanted.either(ours.name))
-                {
-                    let current = ours.name == wanted.written().as_bytes();
-                    cut.found.push(Candidate { key: ours.value, current });
+            let kept = self.look_at(pair, wanted, &mut cut);
+            let before = value.get(..start).unwrap_or_default();
+            match (kept, &mut cut.rest) {
+                (Keep::All, None) => {}
+                (Keep::All, Some(rest)) => {
+                    rest.extend_from_slice(value.get(start..next).unwrap_or_default());
                 }
-                let rest = cut.rest.get_or_insert_with(|| {
-                    let mut rest = SmallVec::with_capacity(value.len());
-                    rest.extend_from_slice(value.get(..start).unwrap_or_default());
-                    rest
-                });
-                if next >= value.len() {
-                    // the last one takes the separator before it along
-                    let kept = rest.iter().rposition(|b| !matches!(b, b';' | b' ' | b'\t'));
-                    rest.truncate(kept.map_or(0, |at| at + 1));
+                (Keep::Value(application), rest) => {
+                    let rest = rest.get_or_insert_with(|| SmallVec::from_slice(before));
+                    let equals = memchr::memchr(b'=', pair).map_or(0, |at| at + 1);
+                    rest.extend_from_slice(pair.get(..equals).unwrap_or_default());
+                    rest.extend_from_slice(application);
+                    rest.extend_from_slice(value.get(end..next).unwrap_or_default());
                 }
-            } else if let Some(rest) = &mut cut.rest {
-                rest.extend_from_slice(value.get(start..next).unwrap_or_default());
+                (Keep::Nothing, rest) => {
+                    let rest = rest.get_or_insert_with(|| SmallVec::from_slice(before));
+                    if next >= value.len() {
+                        // the last one takes the separator before it along
+                        let kept = rest.iter().rposition(|b| !matches!(b, b';' | b' ' | b'\t'));
+                        rest.truncate(kept.map_or(0, |at| at + 1));
+                    }
+                }
             }
             start = next;
         }
         cut
     }
 
-    fn ours<'h>(&self, pair: &'h [u8]) -> Option<Pair<'h>> {
-        let pair = pair.trim_ascii();
-        let equals = memchr::memchr(b'=', pair)?;
-        let name = pair.get(..equals)?.trim_ascii_end();
-        let ours = self.lengths.contains(name.len()) && self.names.contains(name);
-        ours.then_some(Pair { name, value: pair.get(equals + 1..)?.trim_ascii_start() })
+    /// Notes what `pair` holds for us, and tells what of it stays.
+    fn look_at<'h>(&self, pair: &'h [u8], wanted: Wanted<'_>, cut: &mut Cut<'h>) -> Keep<'h> {
+        let Some(Pair { name, value }) = Pair::of(pair) else { return Keep::All };
+        if self.lengths.contains(name.len()) && self.names.contains(name) {
+            if cut.found.len() < MAX_CANDIDATES
+                && let Some(names) = wanted.names.filter(|names| names.either(name))
+            {
+                let current = name == names.written().as_bytes();
+                cut.found.push(Candidate { key: value, current });
+            }
+            return Keep::Nothing;
+        }
+        let mut adopted = wanted.adopted.iter().enumerate();
+        let Some((at, adopted)) = adopted.find(|(_, adopted)| *adopted.cookie == *name) else {
+            return Keep::All;
+        };
+        cut.foreign.push((at, value));
+        match adopted.application(value) {
+            None => Keep::Nothing,
+            Some(all) if all.len() == value.len() => Keep::All,
+            Some(part) => Keep::Value(part),
+        }
     }
+}
+
+/// What of a pair stays in the request.
+enum Keep<'h> {
+    All,
+    /// The name, with this part of the value.
+    Value(&'h [u8]),
+    Nothing,
 }
 
 struct Pair<'h> {
     name: &'h [u8],
     value: &'h [u8],
+}
+
+impl<'h> Pair<'h> {
+    fn of(pair: &'h [u8]) -> Option<Self> {
+        let pair = pair.trim_ascii();
+        let equals = memchr::memchr(b'=', pair)?;
+        let name = pair.get(..equals)?.trim_ascii_end();
+        Some(Self { name, value: pair.get(equals + 1..)?.trim_ascii_start() })
+    }
 }
 
 #[cfg(test)]

@@ -120,9 +120,7 @@ pub fn course(resolution: Resolution<'_>, policies: Policies) -> Course<'_> {
             OnUnhealthy::Reject => Course::Reject(Cause::Unhealthy),
         },
         Resolution::Gone { from } => match policies.on_missing {
-            OnMissing::Redistribute => {
-                Course::Move { cause: Cause::Gone, from: Some(from), left: None }
-            }
+            OnMissing::Redistribute => Course::Move { cause: Cause::Gone, from, left: None },
             OnMissing::Reject => Course::Reject(Cause::Gone),
         },
         Resolution::Restarted { from } => {

@@ -5,8 +5,10 @@
 //! [`resolve::resolve`], [`course::course`], and for the response [`stamp::stamp`] and
 //! [`sealed::seal`].
 
+pub mod adopted;
 pub mod cookies;
 pub mod course;
+pub mod formats;
 pub mod keyring;
 pub mod names;
 pub mod resolve;
@@ -14,7 +16,8 @@ pub mod sealed;
 pub mod set_cookie;
 pub mod stamp;
 
-pub use cookies::Cutter;
+pub use adopted::Adopted;
+pub use cookies::{Cutter, Wanted};
 pub use course::{Course, Policies, course};
 pub use keyring::KeyRing;
 pub use names::CookieNames;

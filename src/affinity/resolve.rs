@@ -15,6 +15,12 @@ pub enum Presented<'k> {
     Nothing,
     /// A key that opened, and the id of the key that had sealed it.
     Opened(Binding<'k>, u8),
+    /// An unsealed key that names the backend at this place in the pool.
+    Named(usize),
+    /// An unsealed key that names nobody in the pool.
+    NamesNobody,
+    /// A key that says itself that it no longer holds.
+    Expired,
     /// Keys, none of which opens; why the first one does not.
     Unreadable(Unreadable),
 }
@@ -64,8 +70,8 @@ pub enum Resolution<'p> {
     },
     /// Its backend is no longer part of the service.
     Gone {
-        /// As the key calls it.
-        from: BackendId,
+        /// As the key calls it, if it calls it anything.
+        from: Option<BackendId>,
     },
     /// Its backend was restarted since.
     Restarted {
@@ -92,6 +98,15 @@ pub fn resolve<'p>(
         Presented::Unreadable(Unreadable::UnknownKey) => {
             return Resolution::Place(Cause::UnknownKey);
         }
+        Presented::Expired => return Resolution::Place(Cause::IdleExpired),
+        Presented::NamesNobody => return Resolution::Gone { from: None },
+        Presented::Named(at) => {
+            let Some(member) = pool.members().get(*at) else {
+                return Resolution::Gone { from: None };
+            };
+            let kept = Kept { issued: now, seen: now, tag: 0, home: None };
+            return by_ability(member, kept, false, None, pool, false);
+        }
         Presented::Opened(binding, key_id) => (binding, *key_id),
     };
     let silent = now.seconds_since(binding.seen);
@@ -102,7 +117,7 @@ pub fn resolve<'p>(
         return Resolution::Place(Cause::IdleExpired);
     }
     let Some(member) = pool.find(binding.backend) else {
-        return Resolution::Gone { from: BackendId::from(binding.backend) };
+        return Resolution::Gone { from: Some(BackendId::from(binding.backend)) };
     };
     // a key from before the incarnation was known is not held against the client
     if !binding.incarnation.is_empty() && !member.is_incarnation(binding.incarnation) {
@@ -116,18 +131,27 @@ pub fn resolve<'p>(
         home: home.map(BackendId::from),
     };
     let refresh = silent >= terms.refresh || key_id != sealing;
+    // an active client has its key written anew as soon as it is due, so one whose key is twice that
+    // old has not been here
+    let idle = silent >= terms.refresh.saturating_mul(2);
+    by_ability(member, kept, refresh, home, pool, idle)
+}
+
+fn by_ability<'p>(
+    member: &'p Arc<Member>,
+    kept: Kept,
+    refresh: bool,
+    home: Option<&str>,
+    pool: &'p Pool,
+    idle: bool,
+) -> Resolution<'p> {
     match member.ability() {
         Ability::Anyone => {
             let home = home.and_then(|home| pool.find(home));
             let home = home.filter(|home| home.ability() == Ability::Anyone);
             Resolution::Bound { member, kept, refresh, home }
         }
-        // an active client has its key written anew as soon as it is due, so one whose key is twice
-        // that old has not been here
-        Ability::BoundOnly => {
-            let idle = silent >= terms.refresh.saturating_mul(2);
-            Resolution::Draining { member, kept, refresh, idle }
-        }
+        Ability::BoundOnly => Resolution::Draining { member, kept, refresh, idle },
         Ability::Emergency | Ability::Nobody => Resolution::Down { member, kept },
     }
 }

@@ -1,5 +1,8 @@
 //! The `Set-Cookie` value: all that does not change is laid out once, when the snapshot is made.
 
+use crate::model::UnixTime;
+use std::time::{Duration, UNIX_EPOCH};
+
 /// The attributes of the cookie of one rule.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SetCookie {
@@ -9,6 +12,8 @@ pub struct SetCookie {
     plain: Box<str>,
     /// Attributes for a client that came by https.
     secure: Box<str>,
+    /// `Expires`, in seconds after the response.
+    expires: Option<u32>,
 }
 
 /// What the operator says of the cookie.
@@ -26,8 +31,12 @@ pub struct Attributes<'a> {
     pub secure_on_http: bool,
     /// `Secure` for a client that came by https.
     pub secure_on_https: bool,
-    /// `SameSite`
-    pub same_site: cookie::SameSite,
+    /// `SameSite`; `None` for the browser's default.
+    pub same_site: Option<cookie::SameSite>,
+    /// `Expires`, in seconds after the response.
+    pub expires: Option<u32>,
+    /// Further attributes, as they are written.
+    pub extensions: &'a [String],
 }
 
 impl SetCookie {
@@ -44,20 +53,31 @@ impl SetCookie {
             cookie.set_http_only(attributes.http_only);
             cookie.set_same_site(attributes.same_site);
             cookie.set_secure(secure);
-            let written = cookie.to_string();
+            let mut written = cookie.to_string();
+            for extension in attributes.extensions {
+                written.extend(["; ", extension]);
+            }
             written.strip_prefix("k=").unwrap_or_default().into()
         };
         Self {
             start: format!("{name}=").into(),
             plain: lay_out(attributes.secure_on_http),
             secure: lay_out(attributes.secure_on_https),
+            expires: attributes.expires,
         }
     }
 
-    /// The whole value for `key`.
-    pub fn value(&self, key: &str, https: bool) -> String {
+    /// The whole value for `key`, on a response of `now`.
+    pub fn value(&self, key: &str, https: bool, now: UnixTime) -> String {
         let attributes = if https { &self.secure } else { &self.plain };
-        [&self.start, key, attributes].concat()
+        match self.expires {
+            None => [&self.start, key, attributes].concat(),
+            Some(after) => {
+                let end = Duration::from_secs(u64::from(now.0) + u64::from(after));
+                let date = httpdate::fmt_http_date(UNIX_EPOCH + end);
+                [&self.start, key, attributes, "; Expires=", &date].concat()
+            }
+        }
     }
 }
 
@@ -76,13 +96,38 @@ mod tests {
                 http_only: true,
                 secure_on_http: false,
                 secure_on_https: true,
-                same_site: cookie::SameSite::Lax,
+                same_site: Some(cookie::SameSite::Lax),
+                expires: None,
+                extensions: &[],
             },
         );
         assert_eq!(
-            set.value("KEY", false),
+            set.value("KEY", false, UnixTime(0)),
             "gateway-backend=KEY; HttpOnly; SameSite=Lax; Path=/shop; Domain=example.com; Max-Age=3600"
         );
-        assert!(set.value("KEY", true).contains("; Secure"));
+        assert!(set.value("KEY", true, UnixTime(0)).contains("; Secure"));
+    }
+
+    #[test]
+    fn expiry_is_computed_for_each_response_and_extensions_come_as_written() {
+        let extensions = ["Partitioned".to_owned(), "Priority=High".to_owned()];
+        let set = SetCookie::new(
+            "n",
+            &Attributes {
+                path: "/",
+                domain: "",
+                max_age: None,
+                http_only: true,
+                secure_on_http: true,
+                secure_on_https: true,
+                same_site: None,
+                expires: Some(13),
+                extensions: &extensions,
+            },
+        );
+        assert_eq!(
+            set.value("K", false, UnixTime(784_111_764)),
+            "n=K; HttpOnly; Secure; Path=/; Partitioned; Priority=High; Expires=Sun, 06 Nov 1994 08:49:37 GMT"
+        );
     }
 }

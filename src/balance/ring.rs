@@ -1,19 +1,21 @@
-//! Consistent hashing: 150 points on a ring for each unit of weight, placed by backend *id*.
+//! Consistent hashing: points on a ring, 150 for each unit of weight unless told otherwise, placed by
+//! backend *id*.
 //!
 //! Point `i` of a backend: SHA-256(id ‖ 0 ‖ i / 4 as u32, big-endian), cut into four numbers of 64
 //! bits, of which it is number `i mod 4` (big-endian). Nothing else goes in, so every machine and
 //! every release lays out the same ring, and neither list order nor address matter. A client's
 //! place is a SipHash-2-4 of its key under a secret: who cannot compute it cannot aim.
 
+use super::digest::{Fingerprint, numbers};
+use super::entrants::entrants;
 use crate::pool::Member;
 use pingora_load_balancing::Backend as PingoraBackend;
 use pingora_load_balancing::selection::{BackendIter, BackendSelection};
-use sha2::{Digest, Sha256};
 use siphasher::sip::SipHasher24;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-/// Points for one unit of weight.
+/// Points for one unit of weight, where the operator does not say.
 pub const POINTS_PER_WEIGHT: u32 = 150;
 
 /// What a ring is built with besides its backends.
@@ -21,6 +23,16 @@ pub const POINTS_PER_WEIGHT: u32 = 150;
 pub struct RingConfig {
     /// Secret that clients' places are computed with. Gateways with the same seed agree.
     pub seed: [u8; 16],
+    /// Points for one unit of weight. More make the shares evener and the ring larger; 0 counts as
+    /// 1, since a ring without points would turn everyone away.
+    pub replicas: u32,
+}
+
+impl RingConfig {
+    /// A ring of [`POINTS_PER_WEIGHT`].
+    pub fn new(seed: [u8; 16]) -> Self {
+        Self { seed, replicas: POINTS_PER_WEIGHT }
+    }
 }
 
 /// The ring of one service.
@@ -49,27 +61,26 @@ impl BackendSelection for Ring {
     type Config = RingConfig;
 
     fn build(backends: &BTreeSet<PingoraBackend>) -> Self {
-        Self::build_with_config(backends, &RingConfig { seed: [0; 16] })
+        Self::build_with_config(backends, &RingConfig::new([0; 16]))
     }
 
     fn build_with_config(backends: &BTreeSet<PingoraBackend>, config: &RingConfig) -> Self {
-        let backends: Box<[PingoraBackend]> = backends.iter().cloned().collect();
-        let mut placed: Vec<(u64, &str, u32)> = Vec::new();
-        for (owner, backend) in (0_u32..).zip(&backends) {
-            let Some(member) = Member::of(backend) else { continue };
-            let id = member.backend.id.as_str();
-            let count = member.backend.weight * POINTS_PER_WEIGHT;
-            placed.extend(points(id, count).map(|point| (point, id, owner)));
+        let backends = entrants(backends);
+        let mut placed: Vec<(u64, u32)> = Vec::new();
+        for (owner, member) in (0_u32..).zip(backends.iter().filter_map(Member::of)) {
+            let count = member.backend.weight.saturating_mul(config.replicas.max(1));
+            let points = points(member.backend.id.as_str(), count);
+            placed.extend(points.map(|point| (point, owner)));
         }
         // equal positions (one in billions) go to the lesser id, on every machine
         placed.sort_unstable();
-        placed.dedup_by_key(|(point, ..)| *point);
+        placed.dedup_by_key(|(point, _)| *point);
 
         let bits = usize::BITS - placed.len().leading_zeros();
         let shift = u64::BITS - bits.max(1);
         let mut starts = Vec::with_capacity((1_usize << bits.max(1)) + 1);
         let mut at = 0_u32;
-        let mut ahead = placed.iter().map(|(point, ..)| point >> shift).peekable();
+        let mut ahead = placed.iter().map(|(point, _)| point >> shift).peekable();
         for leading in 0..(1_u64 << bits.max(1)) {
             while ahead.next_if(|point| *point < leading).is_some() {
                 at += 1;
@@ -77,8 +88,8 @@ impl BackendSelection for Ring {
             starts.push(at);
         }
         Self {
-            points: placed.iter().map(|(point, ..)| *point).collect(),
-            owners: placed.iter().map(|(.., owner)| *owner).collect(),
+            points: placed.iter().map(|(point, _)| *point).collect(),
+            owners: placed.iter().map(|(_, owner)| *owner).collect(),
             starts: starts.into(),
             shift,
             backends,
@@ -106,6 +117,17 @@ impl Ring {
         self.points.is_empty()
     }
 
+    /// Equal for two rings that place all clients alike, on whatever machine; computed anew each
+    /// time, in a time that grows with the points.
+    pub fn fingerprint(&self) -> u64 {
+        let mut whole = Fingerprint::new(self.place, "ring", &self.backends);
+        for (point, owner) in self.points.iter().zip(&self.owners) {
+            whole.number(*point);
+            whole.number(u64::from(*owner));
+        }
+        whole.finish()
+    }
+
     fn first_at_or_after(&self, place: u64) -> usize {
         let leading = usize::try_from(place >> self.shift).unwrap_or(usize::MAX);
         let start = self.starts.get(leading).copied().unwrap_or(0) as usize;
@@ -116,20 +138,7 @@ impl Ring {
 
 /// The points of one backend, in no order.
 fn points(id: &str, count: u32) -> impl Iterator<Item = u64> {
-    (0..count.div_ceil(4))
-        .flat_map(move |quad| {
-            let mut hash = Sha256::new();
-            hash.update(id.as_bytes());
-            hash.update([0]);
-            hash.update(quad.to_be_bytes());
-            let digest: [u8; 32] = hash.finalize().into();
-            let number = |nth: usize| {
-                let bytes = digest.iter().skip(8 * nth).take(8);
-                bytes.fold(0, |number, byte| number << 8 | u64::from(*byte))
-            };
-            [number(0), number(1), number(2), number(3)]
-        })
-        .take(count as usize)
+    (0..count.div_ceil(4)).flat_map(move |quad| numbers(id, quad)).take(count as usize)
 }
 
 /// The candidates for one client, clockwise from its place; each point once, so a backend comes

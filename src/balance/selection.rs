@@ -1,5 +1,7 @@
 //! The closed set of policies, and the walk over candidates that they share.
 
+use super::bound::{Bound, LoadFactor};
+use super::maglev::Maglev;
 use super::ring::Ring;
 use super::round_robin::RoundRobin;
 use crate::pool::Member;
@@ -11,8 +13,10 @@ use std::sync::Arc;
 pub enum Selection {
     /// In turn, by weight.
     RoundRobin(Arc<RoundRobin>),
-    /// By a hash of the client.
+    /// By a hash of the client, on a ring.
     ConsistentHash(Arc<Ring>),
+    /// By a hash of the client, in a table.
+    Maglev(Arc<Maglev>),
 }
 
 /// Steps after which a walk asks whether it can end well at all.
@@ -30,7 +34,28 @@ impl Selection {
         match self {
             Self::RoundRobin(turns) => walk(turns.iter(key), members, fits),
             Self::ConsistentHash(ring) => walk(ring.iter(key), members, fits),
+            Self::Maglev(table) => walk(table.iter(key), members, fits),
         }
+    }
+
+    /// [`Self::pick`], but passing over those whose `load` is at its bound; `load` is what a backend
+    /// carries now, in whatever unit one more client adds 1 to. Without a `factor` nobody is asked
+    /// for a load; with one, everybody is, once and in the order of `members`.
+    ///
+    /// By arithmetic one that fits has room. Should loads or states have changed meanwhile so that
+    /// none has, the bound yields: a client is placed above it rather than not at all.
+    pub fn pick_bounded(
+        &self,
+        key: &[u8],
+        members: &[Arc<Member>],
+        fits: impl Fn(&Member) -> bool,
+        factor: Option<LoadFactor>,
+        load: impl Fn(&Member) -> u32,
+    ) -> Option<Arc<Member>> {
+        let Some(factor) = factor else { return self.pick(key, members, fits) };
+        let bound = Bound::new(factor, members, &fits, &load);
+        self.pick(key, members, |m| fits(m) && bound.has_room(m, load(m)))
+            .or_else(|| self.pick(key, members, fits))
     }
 }
 

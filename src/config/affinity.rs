@@ -3,12 +3,13 @@
 
 use super::At;
 use super::merge::merge;
+use super::method;
 use super::node::{Content, Node};
 use super::scalar::{Parsed, Scalar, in_words};
 use super::section::Section;
 use super::syntax::{is_host_name, is_token};
 use super::written::{
-    Affinity, Cookie, Failback, Key, OnDraining, OnMissing, OnUnhealthy, SameSite, Secure,
+    Affinity, Cookie, Failback, Key, OnDraining, OnMissing, OnUnhealthy, Prefix, SameSite, Secure,
 };
 use crate::model::Secret;
 use std::time::Duration;
@@ -72,14 +73,28 @@ fn entry<'a>(node: &'a mut Node, key: &str) -> Option<&'a mut Node> {
 /// Everything is checked even where the section is off.
 fn read(mut section: Section) -> Option<Affinity> {
     let enabled = section.value("enabled", Scalar::flag).unwrap_or(true);
-    check_what_is_not_built(&mut section);
-    check_methods(&mut section);
+    section.later(&[
+        "onFull",
+        "exposeBackend",
+        "burst",
+        "consent",
+        "learn",
+        "envelope",
+        "algorithm",
+    ]);
+    let travel = method::read(&mut section);
     let duration = section.value("duration", |s| s.duration(SECOND));
     let idle = section.value("idleTimeout", |s| s.duration(SECOND));
     let absolute = section.value("absoluteTimeout", |s| s.duration(SECOND));
     let affinity = Affinity {
         at: section.at.clone(),
-        cookie: cookie(section.section("cookie"), duration),
+        cookie: cookie(section.section("cookie"), duration, travel.by_policy),
+        methods: travel.methods,
+        encoding: travel.encoding,
+        header_name: travel.header_name,
+        key_over: travel.key_over,
+        source_ip: travel.source_ip,
+        adopt: travel.adopt,
         keys: keys(&mut section),
         key_rotation: section.value("keyRotation", rotation).flatten(),
         idle_timeout: idle.or(duration).unwrap_or(Duration::from_mins(30)),
@@ -110,27 +125,6 @@ fn read(mut section: Section) -> Option<Affinity> {
     enabled.then_some(affinity)
 }
 
-fn check_what_is_not_built(section: &mut Section) {
-    section.later(&[
-        "headerName",
-        "onFull",
-        "keyOver",
-        "exposeBackend",
-        "burst",
-        "consent",
-        "learn",
-        "envelope",
-        "sourceIP",
-        "adopt",
-        "algorithm",
-    ]);
-    let mut only = |key, built: &str, later: &[&str]| {
-        section.value(key, |s| s.choice(&[(built, ())], later));
-    };
-    only("encoding", "secure", &["hash", "plain"]);
-    only("policy", "Cookie", &["HashCookie", "ArrCookie", "CustomHeader"]);
-}
-
 fn on_unhealthy(scalar: &Scalar) -> Parsed<OnUnhealthy> {
     let choices = [
         ("redistribute", OnUnhealthy::Redistribute),
@@ -147,17 +141,6 @@ fn on_draining(scalar: &Scalar) -> Parsed<OnDraining> {
         ("redistribute", OnDraining::Redistribute),
     ];
     scalar.choice(&choices, &[])
-}
-
-fn check_methods(section: &mut Section) {
-    let method = |s: &Scalar| s.choice(&[("cookie", ())], &["header", "query", "path", "sourceIP"]);
-    section.value("method", method);
-    section.values("methods", method);
-    if section.says("method") && section.says("methods") {
-        let at = section.blame(&["method", "methods"]);
-        section.reader.report(&at, "stands beside `methods`", "keep one of them");
-    }
-    section.reject_empty("methods", "write [cookie], or `enabled: false` to turn affinity off");
 }
 
 fn rotation(scalar: &Scalar) -> Parsed<Option<Duration>> {
@@ -189,11 +172,22 @@ fn keys(section: &mut Section) -> Vec<Key> {
     keys
 }
 
-fn cookie(mut cookie: Section, duration: Option<Duration>) -> Cookie {
-    cookie.later(&["expires", "isEssential", "extensions", "prefix"]);
+fn cookie(mut cookie: Section, duration: Option<Duration>, by_policy: bool) -> Cookie {
+    cookie.later(&["isEssential"]);
     let secure = [("auto", Secure::Auto), ("true", Secure::Always), ("false", Secure::Never)];
-    let same_site =
-        [("lax", SameSite::Lax), ("strict", SameSite::Strict), ("none", SameSite::None)];
+    let same_site = [
+        ("lax", SameSite::Lax),
+        ("strict", SameSite::Strict),
+        ("none", SameSite::None),
+        ("unspecified", SameSite::Unspecified),
+    ];
+    let prefixes = [("none", Prefix::None), ("host", Prefix::Host), ("secure", Prefix::Secure)];
+    let prefix = cookie.value("prefix", |s| s.choice(&prefixes, &[])).unwrap_or(Prefix::None);
+    let (usual_name, usual_same_site) = if by_policy {
+        ("SessionAffinity", SameSite::Unspecified)
+    } else {
+        ("gateway-backend", SameSite::Lax)
+    };
     let name = cookie.value("name", |s| {
         s.checked("1 to 64 letters, digits and `!#$%&'*+-.^_`|~`", |name| {
             name.len() <= 64 && is_token(name)
@@ -210,21 +204,45 @@ fn cookie(mut cookie: Section, duration: Option<Duration>) -> Cookie {
         })
     });
     let max_age = cookie.value("maxAge", |s| s.seconds(SECOND)).or(duration);
+    let name = name.unwrap_or_else(|| usual_name.to_owned());
     let read = Cookie {
-        name: name.unwrap_or_else(|| "gateway-backend".to_owned()),
+        name: format!("{}{name}", prefix.text()),
         path: path.unwrap_or_else(|| "/".to_owned()),
         domain: domain.unwrap_or_default(),
         max_age: max_age.map(|age| age.as_secs()),
         http_only: cookie.value("httpOnly", Scalar::flag).unwrap_or(true),
         secure: cookie.value("secure", |s| s.choice(&secure, &[])).unwrap_or(Secure::Auto),
-        same_site: cookie.value("sameSite", |s| s.choice(&same_site, &[])).unwrap_or(SameSite::Lax),
+        same_site: cookie
+            .value("sameSite", |s| s.choice(&same_site, &[]))
+            .unwrap_or(usual_same_site),
+        expires: cookie.value("expires", |s| s.duration(SECOND)),
+        extensions: cookie.values("extensions", |s| {
+            s.checked("an attribute such as Partitioned or Priority=High", |text| {
+                !text.is_empty() && text.bytes().all(|b| b.is_ascii_graphic() && b != b';')
+            })
+        }),
     };
+    check_prefix(&cookie, &read);
     if read.same_site == SameSite::None && read.secure == Secure::Never {
         let at = cookie.blame(&["sameSite", "secure"]);
         let cure = "write `secure: true` or `auto`, or another `sameSite`";
         cookie.reader.report(&at, "browsers drop `sameSite: none` with `secure: false`", cure);
     }
     read
+}
+
+/// Browsers drop a cookie that breaks the promise of its name (RFC 6265bis §4.1.3).
+fn check_prefix(cookie: &Section, read: &Cookie) {
+    let at = || cookie.blame(&["prefix", "name"]);
+    let host = read.name.starts_with(Prefix::Host.text());
+    if (host || read.name.starts_with(Prefix::Secure.text())) && read.secure != Secure::Always {
+        let problem = "browsers take such a cookie only with Secure";
+        cookie.reader.report(&at(), problem, "write `secure: true`");
+    }
+    if host && (read.path != "/" || !read.domain.is_empty()) {
+        let problem = "browsers take a `__Host-` cookie only with path / and without a domain";
+        cookie.reader.report(&at(), problem, "leave path and domain out, or use `prefix: secure`");
+    }
 }
 
 fn check_times(section: &Section, affinity: &Affinity) {

@@ -16,6 +16,7 @@ mod fault;
 mod gateway;
 mod locate;
 mod merge;
+mod method;
 mod node;
 pub mod place;
 mod router;

@@ -55,8 +55,14 @@ fn service(id: At<String>, mut service: Section) -> Service {
 }
 
 fn policy(scalar: &Scalar) -> Parsed<Policy> {
-    let built = [("round-robin", Policy::RoundRobin), ("consistent-hash", Policy::ConsistentHash)];
-    let later = ["random", "least-connections", "power-of-two", "ip-hash", "header-hash", "maglev"];
+    let built = [
+        ("round-robin", Policy::RoundRobin),
+        ("consistent-hash", Policy::ConsistentHash),
+        // what consistent-hash hashes is the address
+        ("ip-hash", Policy::ConsistentHash),
+        ("maglev", Policy::Maglev),
+    ];
+    let later = ["random", "least-connections", "power-of-two", "header-hash"];
     scalar.choice(&built, &later)
 }
 

@@ -74,7 +74,7 @@ gateway:
         - address: 10.0.0.1:8080
           weight: 300
         - { id: '10.0.0.1:8080', address: 10.0.0.2:8080 }
-      loadBalancing: { policy: maglev }
+      loadBalancing: { policy: random }
       timeout: { connect: 1s }
 ";
     let two = "\
@@ -96,7 +96,7 @@ gateway:
     a.yaml:6:30: gateway.server.limits.headerTimeout: found the number 30; expected a duration such as 300ms, 30s, 5m, 1h
     a.yaml:11:19: gateway.services.chat.backends[0].weight: 300 is out of range; expected a whole number from 0 to 256
     a.yaml:12:17: gateway.services.chat.backends[1].id: "10.0.0.1:8080" is already used at gateway.services.chat.backends[0].address; give each its own
-    a.yaml:13:32: gateway.services.chat.loadBalancing.policy: "maglev" is not supported yet; write round-robin or consistent-hash
+    a.yaml:13:32: gateway.services.chat.loadBalancing.policy: "random" is not supported yet; write round-robin or consistent-hash or ip-hash or maglev
     a.yaml:14:7: gateway.services.chat.timeout: unknown key; did you mean `timeouts`?
     b.yaml:5:13: gateway.router.rules[0].path: found the text "chat/*"; expected a path such as /cart, or /cart/* for all below it, without . and ..
     b.yaml:6:17: gateway.router.rules[0].methods[0]: methods are written in upper case; write GET

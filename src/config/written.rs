@@ -174,6 +174,8 @@ pub enum Policy {
     RoundRobin,
     /// `consistent-hash`, 150 points for each unit of weight
     ConsistentHash,
+    /// `maglev`, a look-up table
+    Maglev,
 }
 
 /// `healthCheck`
@@ -263,6 +265,18 @@ pub struct Affinity {
     pub at: Origin,
     /// The cookie that carries the key.
     pub cookie: Cookie,
+    /// In the order in which they are tried; at least one.
+    pub methods: Vec<Method>,
+    /// What the key looks like.
+    pub encoding: Encoding,
+    /// The header of [`Method::Header`], in lower case.
+    pub header_name: String,
+    /// What the hashed encodings hash.
+    pub key_over: KeyOver,
+    /// How much of an address counts.
+    pub source_ip: SourceIp,
+    /// Cookies of other load balancers that are honoured.
+    pub adopt: Vec<Adopt>,
     /// First seals, all open. Empty: the generated key.
     pub keys: Vec<Key>,
     /// `None`: one key for good.
@@ -323,6 +337,88 @@ pub enum Failback {
     Immediate,
 }
 
+/// One of `methods`
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Method {
+    /// `cookie`
+    Cookie,
+    /// `header`
+    Header,
+    /// `sourceIP`: carries no key, only places a client
+    SourceIp,
+}
+
+/// `encoding`, or what a `policy` stands for
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Encoding {
+    /// `secure`
+    Secure,
+    /// `hash`
+    Hash,
+    /// `plain`
+    Plain,
+    /// `policy: HashCookie`
+    HashCookie,
+    /// `policy: ArrCookie`
+    ArrCookie,
+}
+
+/// `keyOver`
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum KeyOver {
+    /// `id`
+    Id,
+    /// `address`
+    Address,
+}
+
+/// `sourceIP`
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SourceIp {
+    /// Leading bits of an IPv4 address that count.
+    pub ipv4_prefix: u8,
+    /// Leading bits of an IPv6 address that count.
+    pub ipv6_prefix: u8,
+}
+
+/// One entry of `adopt`
+#[derive(Clone, Debug)]
+pub struct Adopt {
+    /// Who wrote the cookie.
+    pub format: AdoptFormat,
+    /// Its name.
+    pub cookie: String,
+    /// Caddy's secret or HAProxy's `dynamic-cookie-key`; may be empty.
+    pub secret: Secret,
+}
+
+/// `adopt[].format`
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AdoptFormat {
+    /// `envoy`
+    Envoy,
+    /// `haproxy`
+    HaProxy,
+    /// `haproxy-prefix`: the key stands before the application's own value
+    HaProxyPrefix,
+    /// `nginx`
+    Nginx,
+    /// `traefik`
+    Traefik,
+    /// `caddy`
+    Caddy,
+    /// `yarp-hash`
+    YarpHash,
+    /// `yarp-arr`
+    YarpArr,
+    /// `vkproxy-hash`
+    VkProxyHash,
+    /// `sozu`
+    Sozu,
+    /// `servlet`: the route behind the last dot of a session id
+    Servlet,
+}
+
 /// `sessionAffinity.keys[]`
 #[derive(Clone, Debug)]
 pub struct Key {
@@ -349,6 +445,32 @@ pub struct Cookie {
     pub secure: Secure,
     /// Sent from other sites or not.
     pub same_site: SameSite,
+    /// How long after a response the browser is told to forget it.
+    pub expires: Option<Duration>,
+    /// Further attributes, as they are written.
+    pub extensions: Vec<String>,
+}
+
+/// `cookie.prefix`: a promise that browsers hold a cookie to
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Prefix {
+    /// `none`
+    None,
+    /// `host`: `__Host-`
+    Host,
+    /// `secure`: `__Secure-`
+    Secure,
+}
+
+impl Prefix {
+    /// What stands before the name.
+    pub fn text(self) -> &'static str {
+        match self {
+            Self::None => "",
+            Self::Host => "__Host-",
+            Self::Secure => "__Secure-",
+        }
+    }
 }
 
 /// `cookie.secure`
@@ -371,4 +493,6 @@ pub enum SameSite {
     Strict,
     /// `none`; needs Secure
     None,
+    /// `unspecified`: the browser's default
+    Unspecified,
 }

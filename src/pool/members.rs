@@ -50,6 +50,11 @@ impl Pool {
         self.by_id.get(id).and_then(|at| self.members.get(*at))
     }
 
+    /// The place of the member with this id among [`Self::members`].
+    pub fn place(&self, id: &str) -> Option<usize> {
+        self.by_id.get(id).copied()
+    }
+
     /// The members as a set that Pingora's selection and health checks take.
     pub fn pingora_view(&self) -> BTreeSet<PingoraBackend> {
         pingora_view(&self.members)

@@ -23,10 +23,15 @@ pub(super) fn choose(session: &Session, ctx: &mut Ctx) -> Result<Box<HttpPeer>> 
         return refuse(ctx, Refusal::NoRoute);
     };
     let mut buffer = [0; 16];
-    let key = key(ctx.client, &mut buffer);
+    let by_service = key(ctx.client, &mut buffer);
+    let own = rule.stickiness.as_ref().and_then(|stickiness| stickiness.placement.as_ref());
+    let (selection, key) = match (own, &ctx.place) {
+        (Some(placement), Some(place)) => (&placement.selection, place.as_slice()),
+        _ => (&rule.service.selection, by_service),
+    };
     let choice = match ctx.once_more.take() {
         Some(same) => Choice::Bound(same),
-        None => decide::choose(&rule.service, ctx.bond.as_ref(), &ctx.tried, key),
+        None => decide::choose(&rule.service, selection, ctx.bond.as_ref(), &ctx.tried, key),
     };
     let member = match choice {
         Choice::Bound(member) | Choice::Placed(member) => member,

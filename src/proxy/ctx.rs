@@ -5,7 +5,7 @@ use super::refusal::Refusal;
 use crate::model::{BackendId, Brought, Cause, Did, UnixTime, clock};
 use crate::observe::Metrics;
 use crate::pool::Member;
-use crate::snapshot::{Rule, Snapshot};
+use crate::snapshot::{PlaceKey, Rule, Snapshot};
 use prometheus::IntGauge;
 use smallvec::SmallVec;
 use std::net::IpAddr;
@@ -31,6 +31,10 @@ pub struct Ctx {
     pub(super) cause: Option<Cause>,
     /// The backend that it had to leave, as its key calls it.
     pub(super) from: Option<BackendId>,
+    /// What places it on the ring of its rule.
+    pub(super) place: Option<PlaceKey>,
+    /// Whether a response may write a key.
+    pub(super) stamps: bool,
     /// The binding that its key holds.
     pub(super) bond: Option<Bond>,
     /// Who was asked last.
@@ -80,6 +84,8 @@ impl Ctx {
             brought: Brought::Nothing,
             cause: None,
             from: None,
+            place: None,
+            stamps: false,
             bond: None,
             backend: None,
             tried: SmallVec::new(),

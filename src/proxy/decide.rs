@@ -6,15 +6,17 @@ use crate::affinity::course::{Failback, OnUnhealthy};
 use crate::affinity::sealed::OpenBuffer;
 use crate::affinity::stamp::{Elsewhere, Kept};
 use crate::affinity::{
-    Binding, Course, Policies, Presented, Resolution, Stamp, Standing, Terms, course, resolve,
-    stamp,
+    Binding, Course, Policies, Presented, Resolution, Stamp, Standing, Terms, Wanted, course,
+    resolve, stamp,
 };
+use crate::balance::Selection;
 use crate::model::{BackendId, Brought, Cause, UnixTime};
 use crate::pool::{Ability, Member};
-use crate::snapshot::{Service, Snapshot, Stickiness};
+use crate::snapshot::{Carrier, Place, PlaceKey, Service, Snapshot, Stickiness};
 use http::HeaderMap;
-use http::header::{COOKIE, HeaderValue};
+use http::header::{COOKIE, HeaderName, HeaderValue};
 use smallvec::SmallVec;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 /// A binding that a key holds.
@@ -45,23 +47,35 @@ pub struct Identified {
     pub rejected: bool,
     /// The `Cookie` lines that the backend gets instead; `None` when they stay as they are.
     pub cookies: Option<SmallVec<[HeaderValue; 1]>>,
+    /// The header that held a key of ours, which the backend does not get.
+    pub used_header: Option<HeaderName>,
+    /// What places the client on the ring of the rule, instead of the service's policy.
+    pub place: Option<PlaceKey>,
+    /// Whether a response may write a key.
+    pub stamps: bool,
 }
 
-/// Cuts our cookies out of the request, opens the key for this rule and says what it means.
-pub fn identify(
+/// The keys in the cookies of a request.
+#[derive(Default)]
+struct Found<'h> {
+    ours: SmallVec<[Candidate<'h>; MAX_CANDIDATES]>,
+    foreign: SmallVec<[(usize, &'h [u8]); 1]>,
+}
+
+/// Takes the cookies apart; tells the lines that the backend gets instead, if any differs.
+fn cut<'h>(
     snapshot: &Snapshot,
-    rule: Option<(&Stickiness, &Service)>,
-    headers: &HeaderMap,
-    now: UnixTime,
-) -> Identified {
-    let wanted = rule.map(|(stickiness, _)| &stickiness.names);
-    let mut candidates: SmallVec<[Candidate<'_>; MAX_CANDIDATES]> = SmallVec::new();
-    let mut cookies: Option<SmallVec<[HeaderValue; 1]>> = None;
+    wanted: Wanted<'_>,
+    headers: &'h HeaderMap,
+    found: &mut Found<'h>,
+) -> Option<SmallVec<[HeaderValue; 1]>> {
+    let mut changed: Option<SmallVec<[HeaderValue; 1]>> = None;
     for (nth, line) in headers.get_all(COOKIE).iter().enumerate() {
         let cut = snapshot.cutter.cut(line.as_bytes(), wanted);
-        let room = MAX_CANDIDATES - candidates.len();
-        candidates.extend(cut.found.into_iter().take(room));
-        match (cut.rest, &mut cookies) {
+        let room = MAX_CANDIDATES - found.ours.len();
+        found.ours.extend(cut.found.into_iter().take(room));
+        found.foreign.extend(cut.foreign);
+        match (cut.rest, &mut changed) {
             (None, None) => {}
             (None, Some(lines)) => lines.push(line.clone()),
             (Some(rest), lines) => {
@@ -72,6 +86,92 @@ pub fn identify(
             }
         }
     }
+    changed
+}
+
+/// What a request says of its client.
+enum Read<'p, 'h> {
+    /// A key, or that there is none.
+    Key { meant: Resolution<'p>, header: Option<HeaderName> },
+    /// The client's own name for its session.
+    Name(&'h [u8]),
+}
+
+/// Tries the ways of a key in their order; the first that yields a readable one decides. Then come
+/// the keys of other load balancers.
+fn read<'p, 'h>(
+    stickiness: &Stickiness,
+    service: &'p Service,
+    headers: &'h HeaderMap,
+    found: &Found<'h>,
+    now: UnixTime,
+) -> Read<'p, 'h> {
+    let mut unreadable = None;
+    for carrier in &stickiness.carriers {
+        let (candidates, header) = match &carrier.place {
+            Place::Cookie => (found.ours.clone(), None),
+            Place::Header(name) => {
+                let lines = headers.get_all(name).iter().take(MAX_CANDIDATES);
+                let keys = lines.map(|line| Candidate { key: line.as_bytes(), current: true });
+                (keys.collect(), Some(name.clone()))
+            }
+        };
+        match best(carrier, stickiness.terms, service, &candidates, now) {
+            Resolution::Place(Cause::NoKey) => {}
+            Resolution::Place(cause @ (Cause::Unreadable | Cause::UnknownKey)) => {
+                let name = candidates.first().map(|candidate| candidate.key);
+                match name.filter(|name| carrier.takes_names() && is_name(name)) {
+                    Some(name) if cause == Cause::Unreadable => return Read::Name(name),
+                    _ => unreadable = unreadable.or(Some((cause, header))),
+                }
+            }
+            meant @ (Resolution::Place(_)
+            | Resolution::Bound { .. }
+            | Resolution::Draining { .. }
+            | Resolution::Down { .. }
+            | Resolution::Gone { .. }
+            | Resolution::Restarted { .. }) => return Read::Key { meant, header },
+        }
+    }
+    let mut foreign = found
+        .foreign
+        .iter()
+        .filter_map(|(at, value)| stickiness.adopted.get(*at)?.backend(value, now));
+    if let Some(at) = foreign.next() {
+        let named = Presented::Named(at);
+        let meant = match resolve(&named, &service.pool, stickiness.terms, now, 0) {
+            // it gets a key of ours with this response
+            Resolution::Bound { member, kept, home, .. } => {
+                Resolution::Bound { member, kept, refresh: true, home }
+            }
+            other @ (Resolution::Place(_)
+            | Resolution::Draining { .. }
+            | Resolution::Down { .. }
+            | Resolution::Gone { .. }
+            | Resolution::Restarted { .. }) => other,
+        };
+        return Read::Key { meant, header: None };
+    }
+    let (cause, header) = unreadable.unwrap_or((Cause::NoKey, None));
+    Read::Key { meant: Resolution::Place(cause), header }
+}
+
+/// Longer values are no names, and are left to the policy of the service.
+fn is_name(value: &[u8]) -> bool {
+    (1..=256).contains(&value.len())
+}
+
+/// Cuts our cookies out of the request, opens the key for this rule and says what it means.
+pub fn identify(
+    snapshot: &Snapshot,
+    rule: Option<(&Stickiness, &Service)>,
+    headers: &HeaderMap,
+    client: IpAddr,
+    now: UnixTime,
+) -> Identified {
+    let wanted = rule.map(|(stickiness, _)| stickiness.wanted()).unwrap_or_default();
+    let mut found = Found::default();
+    let cookies = cut(snapshot, wanted, headers, &mut found);
     let nothing = Identified {
         brought: Brought::Nothing,
         cause: None,
@@ -79,9 +179,22 @@ pub fn identify(
         bond: None,
         rejected: false,
         cookies,
+        used_header: None,
+        place: None,
+        stamps: false,
     };
     let Some((stickiness, service)) = rule else { return nothing };
-    let meant = best(stickiness, service, &candidates, now);
+    let (meant, used_header) = match read(stickiness, service, headers, &found, now) {
+        Read::Key { meant, header } => (meant, header),
+        // the name that a client gives its session places it, and is the application's
+        Read::Name(name) => {
+            let place = Some(PlaceKey::from_slice(name));
+            return Identified { place, cause: Some(Cause::NoKey), ..nothing };
+        }
+    };
+    let by_address = stickiness.placement.as_ref().and_then(|placement| placement.by_address);
+    let place = by_address.map(|prefixes| prefixes.key(client));
+    let nothing = Identified { used_header, place, stamps: true, ..nothing };
     let policies = stickiness.policies;
     match course(meant, policies) {
         Course::Stay { member, kept, refresh } => {
@@ -132,20 +245,25 @@ fn moves(policies: Policies) -> Elsewhere {
 /// has changed its path, its domain or (with a second service) its name. The one that was written
 /// last counts, an expired one only when all are.
 fn best<'s>(
-    stickiness: &Stickiness,
+    carrier: &Carrier,
+    terms: Terms,
     service: &'s Service,
     candidates: &[Candidate<'_>],
     now: UnixTime,
 ) -> Resolution<'s> {
-    let sealing = stickiness.keys.sealing_id(now);
+    let sealing = carrier.sealing_id(now);
     let mut best: Option<((u8, UnixTime, bool), Resolution<'s>)> = None;
     for candidate in candidates {
         let mut buffer = OpenBuffer::default();
-        let presented = stickiness.open(candidate.key, now, &mut buffer);
-        let resolution = resolve(&presented, &service.pool, stickiness.terms, now, sealing);
+        let presented = carrier.open(candidate.key, now, &mut buffer);
+        let resolution = resolve(&presented, &service.pool, terms, now, sealing);
         let seen = match presented {
             Presented::Opened(binding, _) => binding.seen,
-            Presented::Nothing | Presented::Unreadable(_) => UnixTime(0),
+            Presented::Nothing
+            | Presented::Named(_)
+            | Presented::NamesNobody
+            | Presented::Expired
+            | Presented::Unreadable(_) => UnixTime(0),
         };
         let worth = match &resolution {
             Resolution::Place(Cause::IdleExpired | Cause::TooOld) => 1,
@@ -178,14 +296,21 @@ pub enum Choice {
 }
 
 /// Chooses for a request that `tried` has failed on. `key` places it in hashing services.
-pub fn choose(service: &Service, bond: Option<&Bond>, tried: &[Arc<Member>], key: &[u8]) -> Choice {
+pub fn choose(
+    service: &Service,
+    selection: &Selection,
+    bond: Option<&Bond>,
+    tried: &[Arc<Member>],
+    key: &[u8],
+) -> Choice {
+    let members = service.pool.members();
     let untried = |member: &Member| !tried.iter().any(|t| std::ptr::eq(Arc::as_ptr(t), member));
     let bond = bond.filter(|bond| untried(&bond.member));
     if let Some(bond) = bond.filter(|bond| bond.stays()) {
         return Choice::Bound(Arc::clone(&bond.member));
     }
     let anyone = |member: &Member| member.ability() == Ability::Anyone && untried(member);
-    if let Some(member) = service.pick(key, anyone) {
+    if let Some(member) = selection.pick(key, members, anyone) {
         return Choice::Placed(member);
     }
     // in a panic a client had best stay where its state is
@@ -193,7 +318,7 @@ pub fn choose(service: &Service, bond: Option<&Bond>, tried: &[Arc<Member>], key
     if let Some(bond) = bond.filter(|bond| in_need(&bond.member)) {
         return Choice::Panic(Arc::clone(&bond.member));
     }
-    service.pick(key, in_need).map_or(Choice::Nobody, Choice::Panic)
+    selection.pick(key, members, in_need).map_or(Choice::Nobody, Choice::Panic)
 }
 
 impl Bond {
@@ -223,15 +348,15 @@ pub struct Dice {
     pub tag: u64,
 }
 
-/// The `Set-Cookie` value that carries out `stamp`; `None` when there is nothing to write.
-pub fn set_cookie(
-    stickiness: &Stickiness,
+/// The response header that carries out `stamp`; `None` when there is nothing to write.
+pub fn written(
+    (stickiness, service): (&Stickiness, &Service),
     stamp: Stamp,
     answered: &Member,
     now: UnixTime,
     dice: Dice,
     https: bool,
-) -> Option<String> {
+) -> Option<(HeaderName, String)> {
     let kept = match stamp {
         Stamp::Nothing => return None,
         Stamp::Bind(home) => Kept { issued: now, seen: now, tag: dice.tag, home },
@@ -247,7 +372,8 @@ pub fn set_cookie(
         version: &answered.backend.version,
         home: kept.home.as_ref().map_or("", BackendId::as_str),
     };
-    stickiness.set_cookie(&binding, dice.nonce, now, https)
+    let at = service.pool.place(answered.backend.id.as_str())?;
+    stickiness.write(&binding, at, dice.nonce, now, https)
 }
 
 #[cfg(test)]

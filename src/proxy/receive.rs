@@ -73,11 +73,16 @@ pub(super) fn receive(session: &mut Session, ctx: &mut Ctx) -> std::result::Resu
     let snapshot = std::sync::Arc::clone(&ctx.snapshot);
     let rule = ctx.rule.and_then(|at| snapshot.rule(at)).ok_or(Refusal::NoRoute)?;
     let sticky = rule.stickiness.as_ref().map(|stickiness| (stickiness, &*rule.service));
-    let identified = decide::identify(&snapshot, sticky, &header.headers, ctx.now);
+    let identified = decide::identify(&snapshot, sticky, &header.headers, ctx.client, ctx.now);
     ctx.brought = identified.brought;
     ctx.cause = identified.cause;
     ctx.from = identified.from;
     ctx.bond = identified.bond;
+    ctx.place = identified.place;
+    ctx.stamps = identified.stamps;
+    if let Some(name) = identified.used_header {
+        header.remove_header(&name);
+    }
     if identified.rejected {
         return Err(Refusal::NotBound);
     }

@@ -39,18 +39,22 @@ pub(super) fn respond(
         }
     }
     let snapshot = Arc::clone(&ctx.snapshot);
-    let stickiness =
-        ctx.rule.and_then(|at| snapshot.rule(at)).and_then(|rule| rule.stickiness.as_ref());
-    let (Some(stickiness), Some(answered)) = (stickiness, &ctx.backend) else {
+    let rule = ctx.rule.and_then(|at| snapshot.rule(at)).filter(|_| ctx.stamps);
+    let sticky = rule.and_then(|rule| Some((rule.stickiness.as_ref()?, &*rule.service)));
+    let (Some(sticky), Some(answered)) = (sticky, &ctx.backend) else {
         return Ok(());
     };
     let now = clock::unix_now();
-    let stamp = decide::stamped(ctx.bond.as_ref(), answered, stickiness.terms, now);
+    let stamp = decide::stamped(ctx.bond.as_ref(), answered, sticky.0.terms, now);
     let did = stamp.did();
     let dice = Dice { nonce: rand::random(), tag: rand::random() };
-    let cookie = decide::set_cookie(stickiness, stamp, answered, now, dice, ctx.https);
-    let Some(cookie) = cookie else { return Ok(()) };
-    response.append_header(SET_COOKIE, cookie)?;
+    let written = decide::written(sticky, stamp, answered, now, dice, ctx.https);
+    let Some((name, value)) = written else { return Ok(()) };
+    if name == SET_COOKIE {
+        response.append_header(name, value)?;
+    } else {
+        response.insert_header(name, value)?;
+    }
     ctx.did = did;
     if let Some(value) = private(&session.req_header().method, response) {
         response.insert_header(CACHE_CONTROL, value)?;

@@ -6,7 +6,7 @@ use super::stickiness::{Stickiness, terms};
 use super::survey::{self, Addresses, Lookup};
 use super::{Limits, Rule, Service, Snapshot, Timeouts};
 use crate::affinity::{Cutter, KeyRing};
-use crate::balance::{Ring, RingConfig, RoundRobin, Selection};
+use crate::balance::{Maglev, MaglevConfig, Ring, RingConfig, RoundRobin, Selection};
 use crate::config::{
     self, Affinity, BackendState, Config, Faults, HostPattern, PathPattern, Policy,
 };
@@ -62,8 +62,10 @@ pub fn compile(config: &Config, around: &Surroundings<'_>) -> Result<Snapshot, F
             let id = RuleId::from(written.id.value.as_str());
             let stickiness = written.affinity.as_ref().map(|affinity| {
                 let keys = key_ring(affinity, &mut secrets, &mut rings, around.now);
+                let all: Vec<Secret> =
+                    secrets.of(affinity).into_iter().map(|(_, secret)| secret).collect();
                 let shared = shared(&affinity.cookie.name);
-                Stickiness::new(affinity, &written.service.value, shared, keys)
+                Stickiness::new(affinity, &service.pool, shared, &keys, &all)
             });
             let metrics = around.metrics.rule(&service.pool.service, &id);
             Some(Rule { id, service: Arc::clone(service), stickiness, metrics })
@@ -72,7 +74,7 @@ pub fn compile(config: &Config, around: &Surroundings<'_>) -> Result<Snapshot, F
     let limits = &config.server.limits;
     Ok(Snapshot {
         index: Index::build(&config.rules.iter().map(matchers).collect::<Vec<_>>()),
-        cutter: Cutter::new(rules.iter().filter_map(|r| Some(&r.stickiness.as_ref()?.names))),
+        cutter: Cutter::new(rules.iter().filter_map(|r| r.stickiness.as_ref()?.names.as_ref())),
         rules: rules.into(),
         services: in_order.into(),
         trusted: TrustedProxies::new(&config.server.trusted_proxies),
@@ -101,9 +103,10 @@ fn service(written: &config::Service, addresses: &Addresses, around: &Surroundin
     let view = pool.pingora_view();
     let selection = match written.policy {
         Policy::RoundRobin => Selection::RoundRobin(Arc::new(RoundRobin::build(&view))),
-        Policy::ConsistentHash => {
-            let config = RingConfig { seed: ring_seed(&written.id.value) };
-            Selection::ConsistentHash(Arc::new(Ring::build_with_config(&view, &config)))
+        Policy::ConsistentHash => ring(&pool),
+        Policy::Maglev => {
+            let config = MaglevConfig::new(ring_seed(pool.service.as_str()));
+            Selection::Maglev(Arc::new(Maglev::build_with_config(&view, &config)))
         }
     };
     let timeouts = Timeouts {
@@ -225,6 +228,13 @@ impl<'a> Secrets<'a> {
         }
         affinity.keys.iter().map(|key| (key.id, key.secret.clone())).collect()
     }
+}
+
+/// The ring over the backends of a service.
+pub(super) fn ring(pool: &Pool) -> Selection {
+    let config = RingConfig::new(ring_seed(pool.service.as_str()));
+    let ring = Ring::build_with_config(&pool.pingora_view(), &config);
+    Selection::ConsistentHash(Arc::new(ring))
 }
 
 /// What clients' places on the ring of `service` are computed with: its name, so that gateways with

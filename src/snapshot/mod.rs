@@ -3,14 +3,18 @@
 //!
 //! Nothing here is optional in the sense of "use the default": [`compile`] has decided all of that.
 
+mod carrier;
 mod clash;
 mod compile;
 mod live;
+mod placement;
 mod stickiness;
 mod survey;
 
+pub use carrier::{Carrier, Place};
 pub use compile::{Surroundings, compile};
 pub use live::Live;
+pub use placement::{PlaceKey, Placement, Prefixes};
 pub use stickiness::Stickiness;
 pub use survey::{Lookup, faults};
 

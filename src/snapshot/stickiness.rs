@@ -1,89 +1,180 @@
 //! The affinity of one rule, compiled: what is read, what is written, and under which keys.
 
+use super::carrier::{Carrier, Codec, Place};
+use super::compile::ring;
+use super::placement::{Placement, Prefixes};
 use crate::affinity::course::{Failback, OnDraining, OnMissing, OnUnhealthy};
-use crate::affinity::sealed::{OpenBuffer, associated, open, seal};
+use crate::affinity::formats::{Carrier as Rides, Format, Over, Table, Target};
+use crate::affinity::sealed::associated;
 use crate::affinity::set_cookie::Attributes;
-use crate::affinity::{Binding, CookieNames, KeyRing, Policies, Presented, SetCookie, Terms};
-use crate::config::{self, Affinity, SameSite, Secure};
-use crate::model::UnixTime;
+use crate::affinity::{Adopted, Binding, CookieNames, KeyRing, Policies, SetCookie, Terms, Wanted};
+use crate::config::{
+    self, Adopt, AdoptFormat, Affinity, Cookie, Encoding, KeyOver, Method, SameSite, Secure,
+};
+use crate::model::{Secret, UnixTime};
+use crate::pool::{Member, Pool};
+use http::HeaderName;
+use http::header::SET_COOKIE;
 use std::sync::Arc;
 
 /// How clients of one rule are kept with their backend.
 pub struct Stickiness {
-    /// What the cookie is called.
-    pub names: CookieNames,
+    /// What the cookie is called; `None` where no key rides in a cookie.
+    pub names: Option<CookieNames>,
+    /// The ways of a key, in the order in which they are tried; the first one is written.
+    pub carriers: Box<[Carrier]>,
+    /// Cookies of other load balancers that are honoured.
+    pub adopted: Box<[Adopted]>,
+    /// Where new clients are placed by themselves.
+    pub placement: Option<Placement>,
     /// How long a key holds.
     pub terms: Terms,
     /// What is done when the bound backend cannot serve.
     pub policies: Policies,
     /// The status of a refusal by policy.
     pub reject_status: u16,
-    /// Shared between rules with the same secrets.
-    pub keys: Arc<KeyRing>,
     set_cookie: SetCookie,
-    associated: Box<[u8]>,
 }
 
 impl Stickiness {
-    /// Compiles `affinity` for the service that the rule leads to.
+    /// Compiles `affinity` for the service that the rule leads to, whose backends are in `pool`.
     pub(super) fn new(
         affinity: &Affinity,
-        service: &str,
+        pool: &Pool,
         shared_name: bool,
-        keys: Arc<KeyRing>,
+        keys: &Arc<KeyRing>,
+        secrets: &[Secret],
     ) -> Self {
-        let cookie = &affinity.cookie;
-        let names = CookieNames::new(&cookie.name, service, shared_name);
-        let (secure_on_http, secure_on_https) = match cookie.secure {
-            Secure::Auto => (false, true),
-            Secure::Always => (true, true),
-            Secure::Never => (false, false),
-        };
-        let attributes = Attributes {
-            path: &cookie.path,
-            domain: &cookie.domain,
-            max_age: cookie.max_age,
-            http_only: cookie.http_only,
-            secure_on_http,
-            secure_on_https,
-            same_site: match cookie.same_site {
-                SameSite::Lax => cookie::SameSite::Lax,
-                SameSite::Strict => cookie::SameSite::Strict,
-                SameSite::None => cookie::SameSite::None,
-            },
-        };
+        let service = pool.service.as_str();
+        let names = CookieNames::new(&affinity.cookie.name, service, shared_name);
+        let targets: Vec<Target<'_>> = pool.members().iter().map(target).collect();
+        let carriers = affinity.methods.iter().filter_map(|method| {
+            let (place, rides, name) = match method {
+                Method::Cookie => (Place::Cookie, Rides::Cookie, affinity.cookie.name.as_str()),
+                Method::Header => {
+                    let header = affinity.header_name.parse().ok()?;
+                    (Place::Header(header), Rides::Header, affinity.header_name.as_str())
+                }
+                Method::SourceIp => return None,
+            };
+            let named = |format: &Format| Codec::Named(Table::new(format, &targets));
+            let codec = match affinity.encoding {
+                Encoding::Secure => {
+                    Codec::Sealed { keys: Arc::clone(keys), associated: associated(service, name) }
+                }
+                Encoding::Hash => {
+                    let (secrets, service) = (secrets.to_vec(), pool.service.clone());
+                    named(&Format::Hash { secrets, service })
+                }
+                Encoding::Plain => named(&Format::Plain(rides)),
+                Encoding::HashCookie => named(&Format::HashCookie(over(affinity.key_over))),
+                Encoding::ArrCookie => named(&Format::ArrCookie(over(affinity.key_over))),
+            };
+            Some(Carrier { place, codec })
+        });
+        let carriers: Box<[Carrier]> = carriers.collect();
+        let adopted = affinity.adopt.iter();
         Self {
-            set_cookie: SetCookie::new(names.written(), &attributes),
-            associated: associated(service, &cookie.name),
-            names,
+            set_cookie: SetCookie::new(names.written(), &attributes(&affinity.cookie)),
+            names: carriers.iter().any(|c| c.place == Place::Cookie).then_some(names),
+            adopted: adopted.map(|a| Adopted::new(&a.cookie, &foreign(a), &targets)).collect(),
+            placement: placement(affinity, &carriers, pool),
+            carriers,
             terms: terms(affinity),
             policies: policies(affinity),
             reject_status: affinity.reject_status,
-            keys,
         }
     }
 
-    /// Opens one key as the client sent it.
-    pub fn open<'b>(&self, key: &[u8], now: UnixTime, buffer: &'b mut OpenBuffer) -> Presented<'b> {
-        match open(&self.keys, &self.associated, key, now, buffer) {
-            Ok((binding, key_id)) => Presented::Opened(binding, key_id),
-            Err(why) => Presented::Unreadable(why),
-        }
+    /// What a rule reads from the cookies of a request.
+    pub fn wanted(&self) -> Wanted<'_> {
+        Wanted { names: self.names.as_ref(), adopted: &self.adopted }
     }
 
-    /// The `Set-Cookie` value that carries `binding`. `nonce` must be fresh random bytes.
+    /// The response header that carries `binding` to the backend at place `at` of the pool. `nonce`
+    /// must be fresh random bytes.
     ///
     /// # Errors
-    /// `None` when the names in the binding are too long, which configuration rules out.
-    pub fn set_cookie(
+    /// `None` where no key is written (the address alone decides), or when the names in the binding
+    /// are too long, which configuration rules out.
+    pub fn write(
         &self,
         binding: &Binding<'_>,
+        at: usize,
         nonce: [u8; 12],
         now: UnixTime,
         https: bool,
-    ) -> Option<String> {
-        let key = seal(&self.keys, &self.associated, binding, nonce, now)?;
-        Some(self.set_cookie.value(&key, https))
+    ) -> Option<(HeaderName, String)> {
+        let carrier = self.carriers.first()?;
+        let key = carrier.write(binding, at, nonce, now)?;
+        Some(match &carrier.place {
+            Place::Cookie => (SET_COOKIE, self.set_cookie.value(&key, https, now)),
+            Place::Header(name) => (name.clone(), key),
+        })
+    }
+}
+
+fn target(member: &Arc<Member>) -> Target<'_> {
+    let backend = &member.backend;
+    Target { id: backend.id.as_str(), address: backend.address, route: None, url: None }
+}
+
+fn over(over: KeyOver) -> Over {
+    match over {
+        KeyOver::Id => Over::Id,
+        KeyOver::Address => Over::Address,
+    }
+}
+
+fn foreign(adopt: &Adopt) -> Format {
+    match adopt.format {
+        AdoptFormat::Envoy => Format::Envoy,
+        AdoptFormat::HaProxy | AdoptFormat::HaProxyPrefix => Format::HaProxy {
+            prefix: adopt.format == AdoptFormat::HaProxyPrefix,
+            dynamic: Some(adopt.secret.clone()).filter(|secret| !secret.is_empty()),
+        },
+        AdoptFormat::Nginx => Format::Nginx,
+        AdoptFormat::Traefik => Format::Traefik,
+        AdoptFormat::Caddy => Format::Caddy { secret: adopt.secret.clone() },
+        AdoptFormat::YarpHash => Format::HashCookie(Over::Id),
+        AdoptFormat::YarpArr => Format::ArrCookie(Over::Id),
+        AdoptFormat::VkProxyHash => Format::HashCookie(Over::Address),
+        AdoptFormat::Sozu => Format::Sozu,
+        AdoptFormat::Servlet => Format::Servlet,
+    }
+}
+
+/// A rule needs a ring of its own where addresses place clients, or clients name their sessions.
+fn placement(affinity: &Affinity, carriers: &[Carrier], pool: &Pool) -> Option<Placement> {
+    let by_address = affinity.methods.contains(&Method::SourceIp).then_some(Prefixes {
+        ipv4: affinity.source_ip.ipv4_prefix,
+        ipv6: affinity.source_ip.ipv6_prefix,
+    });
+    let needed = by_address.is_some() || carriers.iter().any(Carrier::takes_names);
+    needed.then(|| Placement { selection: ring(pool), by_address })
+}
+
+fn attributes(cookie: &Cookie) -> Attributes<'_> {
+    let (secure_on_http, secure_on_https) = match cookie.secure {
+        Secure::Auto => (false, true),
+        Secure::Always => (true, true),
+        Secure::Never => (false, false),
+    };
+    Attributes {
+        path: &cookie.path,
+        domain: &cookie.domain,
+        max_age: cookie.max_age,
+        http_only: cookie.http_only,
+        secure_on_http,
+        secure_on_https,
+        same_site: match cookie.same_site {
+            SameSite::Lax => Some(cookie::SameSite::Lax),
+            SameSite::Strict => Some(cookie::SameSite::Strict),
+            SameSite::None => Some(cookie::SameSite::None),
+            SameSite::Unspecified => None,
+        },
+        expires: cookie.expires.map(|after| u32::try_from(after.as_secs()).unwrap_or(u32::MAX)),
+        extensions: &cookie.extensions,
     }
 }
 

@@ -27,6 +27,7 @@ mod instances;
 mod keys;
 mod limits;
 mod logs;
+mod methods;
 mod metrics;
 mod policies;
 mod process;

@@ -5,9 +5,13 @@ fn names() -> CookieNames {
     CookieNames::new("ours", "cart", false)
 }
 
+fn wanted(names: &CookieNames) -> Wanted<'_> {
+    Wanted { names: Some(names), adopted: &[] }
+}
+
 fn cut(value: &str) -> (Option<String>, Vec<String>) {
     let names = names();
-    let cut = Cutter::new([&names]).cut(value.as_bytes(), Some(&names));
+    let cut = Cutter::new([&names]).cut(value.as_bytes(), wanted(&names));
     let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
     (cut.rest.map(|rest| text(&rest)), cut.found.iter().map(|found| text(found.key)).collect())
 }
@@ -46,7 +50,7 @@ fn both_names_and_doubles_are_found_in_order_and_no_more_than_four() {
 fn cookies_of_other_rules_are_cut_out_but_not_read() {
     let (cart, chat) = (names(), CookieNames::new("other", "chat", true));
     let cutter = Cutter::new([&cart, &chat]);
-    let cut = cutter.cut(b"other=x; ours=k; a=1", Some(&cart));
+    let cut = cutter.cut(b"other=x; ours=k; a=1", wanted(&cart));
     assert_eq!(cut.rest.as_deref(), Some(b"a=1".as_slice()), "{cut:?}");
     assert_eq!(cut.found.as_slice(), [Candidate { key: b"k", current: true }]);
 }
@@ -70,10 +74,40 @@ proptest! {
     #[test]
     fn any_bytes_are_taken(value in prop::collection::vec(any::<u8>(), 0..200)) {
         let names = names();
-        let cut = Cutter::new([&names]).cut(&value, Some(&names));
+        let cut = Cutter::new([&names]).cut(&value, wanted(&names));
         let rest = cut.rest.map_or_else(|| value.clone(), |rest| rest.to_vec());
         prop_assert!(rest.len() <= value.len());
-        let again = Cutter::new([&names]).cut(&rest, Some(&names));
+        let again = Cutter::new([&names]).cut(&rest, wanted(&names));
         prop_assert!(again.found.is_empty());
+    }
+}
+
+#[test]
+fn a_foreign_cookie_is_read_and_only_what_is_the_applications_stays() {
+    use crate::affinity::formats::{Format, Target};
+    let address = ([127, 0, 0, 1], 9101).into();
+    let targets = [Target { id: "b1", address, route: None, url: None }];
+    let adopted = |cookie, format: &Format| Adopted::new(cookie, format, &targets);
+    let all = [
+        adopted("SRV", &Format::HaProxy { prefix: false, dynamic: None }),
+        adopted("SID", &Format::HaProxy { prefix: true, dynamic: None }),
+        adopted("JSESSIONID", &Format::Servlet),
+    ];
+    let names = names();
+    let cutter = Cutter::new([&names]);
+    for (value, rest, foreign) in [
+        ("a=1; SRV=b1; b=2", Some("a=1; b=2"), vec![(0, "b1")]),
+        ("SID=b1~A1B2; a=1", Some("SID=A1B2; a=1"), vec![(1, "b1~A1B2")]),
+        ("a=1; SID=b1~A1B2", Some("a=1; SID=A1B2"), vec![(1, "b1~A1B2")]),
+        ("ours=k;SID=b1~A1B2;c=3", Some("SID=A1B2;c=3"), vec![(1, "b1~A1B2")]),
+        ("JSESSIONID=A1B2.b1; a=1", None, vec![(2, "A1B2.b1")]),
+        ("a=1; ours=k; JSESSIONID=A1B2.b1", Some("a=1; JSESSIONID=A1B2.b1"), vec![(2, "A1B2.b1")]),
+    ] {
+        let cut = cutter.cut(value.as_bytes(), Wanted { names: Some(&names), adopted: &all });
+        let text = cut.rest.as_ref().map(|rest| String::from_utf8(rest.to_vec()).unwrap());
+        assert_eq!(text.as_deref(), rest, "{value}");
+        let found: Vec<_> =
+            cut.foreign.iter().map(|(at, v)| (*at, std::str::from_utf8(v).unwrap())).collect();
+        assert_eq!(found, foreign, "{value}");
     }
 }

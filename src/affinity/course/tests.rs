@@ -34,7 +34,7 @@ fn meaning<'p>(name: &str, pool: &'p crate::pool::Pool) -> Resolution<'p> {
             Resolution::Draining { member: b1, kept: kept(), refresh: true, idle: true }
         }
         "down" => Resolution::Down { member: b1, kept: kept() },
-        "gone" => Resolution::Gone { from: "b9".into() },
+        "gone" => Resolution::Gone { from: Some("b9".into()) },
         "restarted" => Resolution::Restarted { from: "b1".into() },
         other => {
             let cause = Cause::ALL.into_iter().find(|cause| cause.label() == other).unwrap();

@@ -33,7 +33,9 @@ fn outcome_in(presented: &Presented<'_>, pool: &Pool) -> String {
             format!("draining{}", if idle { ", idle" } else { "" })
         }
         Resolution::Down { .. } => "down".into(),
-        Resolution::Gone { from } => format!("gone {from}"),
+        Resolution::Gone { from } => {
+            format!("gone {}", from.map_or("?".into(), |id| id.to_string()))
+        }
         Resolution::Restarted { from } => format!("restarted {from}"),
         Resolution::Place(cause) => cause.label().into(),
     }
@@ -66,6 +68,11 @@ fn every_cause_is_told_apart() {
         (opened(binding(28_801, 0)), Health::Healthy, "too-old"),
         (opened(restarted), Health::Healthy, "bound"),
         (opened(gone), Health::Healthy, "gone b9"),
+        (Presented::Named(0), Health::Healthy, "bound"),
+        (Presented::Named(0), Health::Unhealthy, "down"),
+        (Presented::Named(7), Health::Healthy, "gone ?"),
+        (Presented::NamesNobody, Health::Healthy, "gone ?"),
+        (Presented::Expired, Health::Healthy, "idle-expired"),
         (opened(binding(0, 0)), Health::Unhealthy, "down"),
         (opened(binding(0, 0)), Health::Unchecked, "down"),
         (opened(binding(0, 0)), Health::Healthy, "bound"),

@@ -1,28 +1,11 @@
 use super::*;
 use crate::balance::Selection;
-use crate::pool::{Health, Pool, fixture};
+use crate::balance::fixture::{even, names, owner, pool};
 use proptest::prelude::*;
 
-fn pool(weights: &[(&str, u32)]) -> Pool {
-    fixture::pool(weights, Health::Healthy)
-}
-
 fn ring(weights: &[(&str, u32)]) -> Arc<Ring> {
-    let config = RingConfig { seed: *b"sixteen byte key" };
+    let config = RingConfig::new(*b"sixteen byte key");
     Arc::new(Ring::build_with_config(&pool(weights).pingora_view(), &config))
-}
-
-fn owner(ring: &Arc<Ring>, key: u32) -> String {
-    let mut walk = ring.iter(&key.to_be_bytes());
-    Member::of(walk.next().unwrap()).unwrap().backend.id.to_string()
-}
-
-fn names(count: usize) -> Vec<String> {
-    (0..count).map(|n| format!("backend-{n}")).collect()
-}
-
-fn even(names: &[String]) -> Vec<(&str, u32)> {
-    names.iter().map(|name| (name.as_str(), 1)).collect()
 }
 
 #[test]
@@ -30,6 +13,39 @@ fn there_are_150_points_for_each_unit_of_weight() {
     assert_eq!(ring(&[("a", 1)]).len(), 150);
     assert_eq!(ring(&[("a", 1), ("b", 2), ("c", 0)]).len(), 450);
     assert!(ring(&[("a", 0)]).is_empty());
+}
+
+#[test]
+fn replicas_are_the_points_for_each_unit_of_weight_and_never_0() {
+    let view = pool(&[("a", 1), ("b", 2)]).pingora_view();
+    for (replicas, points) in [(1, 3), (7, 21), (1000, 3000), (0, 3)] {
+        let config = RingConfig { seed: [0; 16], replicas };
+        assert_eq!(Ring::build_with_config(&view, &config).len(), points);
+    }
+}
+
+#[test]
+fn fingerprints_tell_seeds_ids_weights_and_replicas_apart() {
+    let print = |weights: &[(&str, u32)], seed, replicas| {
+        let view = pool(weights).pingora_view();
+        Ring::build_with_config(&view, &RingConfig { seed, replicas }).fingerprint()
+    };
+    let all = [
+        print(&[("a", 1), ("b", 1)], [0; 16], 150),
+        print(&[("a", 1), ("b", 1)], [1; 16], 150),
+        print(&[("a", 1), ("c", 1)], [0; 16], 150),
+        print(&[("a", 1), ("b", 2)], [0; 16], 150),
+        print(&[("a", 2), ("b", 2)], [0; 16], 150),
+        print(&[("a", 1), ("b", 1)], [0; 16], 151),
+        print(&[], [0; 16], 150),
+    ];
+    assert_eq!(all.iter().collect::<BTreeSet<_>>().len(), all.len());
+}
+
+/// Worked out with another program: gateways of two releases are compared by it.
+#[test]
+fn the_fingerprint_of_two_backends_is_what_it_always_was() {
+    assert_eq!(format!("{:016x}", ring(&[("a", 1), ("b", 2)]).fingerprint()), "6b99692694f24f20");
 }
 
 /// First bytes of SHA-256("b1" ‖ 0 ‖ 0 as u32), computed with another program: the layout must never
@@ -48,6 +64,7 @@ const FIRST_POINT_OF_B1: u64 = 0xfb16_ec89_c265_f2ac;
 fn list_order_and_address_do_not_matter() {
     let (forth, back) =
         (ring(&[("a", 1), ("b", 1), ("c", 1)]), ring(&[("c", 1), ("b", 1), ("a", 1)]));
+    assert_eq!(forth.fingerprint(), back.fingerprint());
     for key in 0..1000 {
         assert_eq!(owner(&forth, key), owner(&back, key));
     }
@@ -65,7 +82,7 @@ fn the_index_finds_what_a_search_finds() {
 #[test]
 fn keys_of_an_unfit_backend_spread_and_all_others_stay() {
     let pool = pool(&[("a", 1), ("b", 1), ("c", 1), ("d", 1)]);
-    let config = RingConfig { seed: [1; 16] };
+    let config = RingConfig::new([1; 16]);
     let ring =
         Selection::ConsistentHash(Arc::new(Ring::build_with_config(&pool.pingora_view(), &config)));
     let mut took = std::collections::BTreeMap::new();

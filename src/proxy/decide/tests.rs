@@ -28,7 +28,7 @@ fn bond(service: &Service, id: &str) -> Bond {
 
 fn chosen(service: &Service, bond: Option<&Bond>, tried: &[&str]) -> String {
     let tried: Vec<_> = tried.iter().map(|id| Arc::clone(service.pool.find(id).unwrap())).collect();
-    match choose(service, bond, &tried, b"key") {
+    match choose(service, &service.selection, bond, &tried, b"key") {
         Choice::Bound(member) => format!("bound {}", member.backend.id),
         Choice::Placed(member) => format!("placed {}", member.backend.id),
         Choice::Panic(member) => format!("panic {}", member.backend.id),

@@ -1,5 +1,6 @@
 use super::*;
 use crate::config::Source;
+use crate::snapshot::carrier::Codec;
 use http::{HeaderMap, Method};
 use std::io;
 
@@ -32,7 +33,7 @@ impl Process {
 
 fn cookie_name(snapshot: &Snapshot, rule: usize) -> String {
     let stickiness = snapshot.rule(rule).unwrap().stickiness.as_ref().unwrap();
-    stickiness.names.written().to_owned()
+    stickiness.names.as_ref().unwrap().written().to_owned()
 }
 
 #[test]
@@ -147,8 +148,13 @@ fn rules_with_the_same_secrets_share_their_keys() {
             "gateway:\n  services:\n    s: {{ backends: [{{ address: 127.0.0.1:1 }}] }}\n  router:\n    sessionAffinity: {{}}\n    rules:\n{rules}"
         ))
         .unwrap();
-    let first = &snapshot.rule(0).unwrap().stickiness.as_ref().unwrap().keys;
-    assert_eq!(Arc::strong_count(first), 100);
+    let sealed = snapshot.rules().iter().map(|rule| {
+        match &rule.stickiness.as_ref().unwrap().carriers[0].codec {
+            Codec::Sealed { keys, .. } => Arc::as_ptr(keys),
+            Codec::Named(_) => panic!("the keys are sealed"),
+        }
+    });
+    assert_eq!(sealed.collect::<std::collections::BTreeSet<_>>().len(), 1);
 }
 
 #[test]

@@ -1,0 +1,119 @@
+//! How a key travels and what it looks like: methods, encodings, the policy names of spec 5, and the
+//! keys of other load balancers that are honoured. Apart from [`super::affinity`], which says how
+//! long a binding holds and what happens when it cannot be kept.
+
+use super::scalar::{Parsed, Scalar};
+use super::section::Section;
+use super::syntax::is_token;
+use super::written::{Adopt, AdoptFormat, Encoding, KeyOver, Method, SourceIp};
+use crate::model::Secret;
+
+/// Method, encoding and what goes with them.
+pub(super) struct Travel {
+    pub(super) methods: Vec<Method>,
+    pub(super) encoding: Encoding,
+    pub(super) header_name: String,
+    pub(super) key_over: KeyOver,
+    pub(super) source_ip: SourceIp,
+    pub(super) adopt: Vec<Adopt>,
+    /// Whether a policy name of spec 5 was used, whose defaults are spec 5's.
+    pub(super) by_policy: bool,
+}
+
+pub(super) fn read(section: &mut Section) -> Travel {
+    let policies = [
+        ("Cookie", (Method::Cookie, Encoding::Secure)),
+        ("CustomHeader", (Method::Header, Encoding::Secure)),
+        ("HashCookie", (Method::Cookie, Encoding::HashCookie)),
+        ("ArrCookie", (Method::Cookie, Encoding::ArrCookie)),
+    ];
+    let policy = section.value("policy", |s| s.choice(&policies, &[]));
+    let methods = methods(section);
+    let encodings =
+        [("secure", Encoding::Secure), ("hash", Encoding::Hash), ("plain", Encoding::Plain)];
+    let encoding = section.value("encoding", |s| s.choice(&encodings, &[]));
+    if let Some((method, implied)) = policy {
+        let writable = |m: &&Method| **m != Method::SourceIp;
+        if methods.iter().flatten().find(writable).is_some_and(|first| *first != method) {
+            let at = section.blame(&["policy"]);
+            section.reader.report(&at, "contradicts the method", "keep one of them");
+        }
+        if encoding.is_some_and(|encoding| encoding != implied) {
+            let at = section.blame(&["policy"]);
+            section.reader.report(&at, "contradicts the encoding", "keep one of them");
+        }
+    }
+    let header_name = section.value("headerName", |s| {
+        s.checked("the name of a header", |name| name.len() <= 64 && is_token(name))
+    });
+    let over = [("id", KeyOver::Id), ("address", KeyOver::Address)];
+    let mut source = section.section("sourceIP");
+    let bits = |number: Option<i64>, default| {
+        number.and_then(|number| u8::try_from(number).ok()).unwrap_or(default)
+    };
+    let source_ip = SourceIp {
+        ipv4_prefix: bits(source.value("ipv4Prefix", |s| s.number(1..=32)), 32),
+        ipv6_prefix: bits(source.value("ipv6Prefix", |s| s.number(1..=128)), 64),
+    };
+    drop(source);
+    Travel {
+        methods: methods
+            .unwrap_or_else(|| vec![policy.map_or(Method::Cookie, |(method, _)| method)]),
+        encoding: encoding.or(policy.map(|(_, encoding)| encoding)).unwrap_or(Encoding::Secure),
+        header_name: header_name
+            .unwrap_or_else(|| "x-sessionaffinity".to_owned())
+            .to_ascii_lowercase(),
+        key_over: section.value("keyOver", |s| s.choice(&over, &[])).unwrap_or(KeyOver::Id),
+        source_ip,
+        adopt: section.sections("adopt").into_iter().filter_map(adopt).collect(),
+        by_policy: policy.is_some(),
+    }
+}
+
+fn methods(section: &mut Section) -> Option<Vec<Method>> {
+    let one = section.value("method", method);
+    let several = section.values("methods", method);
+    if section.says("method") && section.says("methods") {
+        let at = section.blame(&["method", "methods"]);
+        section.reader.report(&at, "stands beside `methods`", "keep one of them");
+    }
+    section.reject_empty("methods", "write [cookie], or `enabled: false` to turn affinity off");
+    match one {
+        Some(one) => Some(vec![one]),
+        None => Some(several).filter(|several| !several.is_empty()),
+    }
+}
+
+fn method(scalar: &Scalar) -> Parsed<Method> {
+    let built =
+        [("cookie", Method::Cookie), ("header", Method::Header), ("sourceIP", Method::SourceIp)];
+    scalar.choice(&built, &["query", "path"])
+}
+
+fn adopt(mut adopt: Section) -> Option<Adopt> {
+    adopt.require("format", "add the load balancer that wrote the cookie, such as haproxy");
+    adopt.require("cookie", "add the name of its cookie");
+    let formats = [
+        ("envoy", AdoptFormat::Envoy),
+        ("haproxy", AdoptFormat::HaProxy),
+        ("haproxy-prefix", AdoptFormat::HaProxyPrefix),
+        ("nginx", AdoptFormat::Nginx),
+        ("traefik", AdoptFormat::Traefik),
+        ("caddy", AdoptFormat::Caddy),
+        ("yarp-hash", AdoptFormat::YarpHash),
+        ("yarp-arr", AdoptFormat::YarpArr),
+        ("vkproxy-hash", AdoptFormat::VkProxyHash),
+        ("sozu", AdoptFormat::Sozu),
+        ("servlet", AdoptFormat::Servlet),
+    ];
+    let format = adopt.value("format", |s| s.choice(&formats, &[]));
+    let cookie = adopt.value("cookie", |s| {
+        s.checked("the name of a cookie", |name| name.len() <= 64 && is_token(name))
+    });
+    let secret = adopt.value("secret", Scalar::secret);
+    Some(Adopt {
+        format: format?,
+        cookie: cookie?,
+        secret: secret.unwrap_or_else(|| Secret::new(String::new())),
+    })
+}

@@ -1,0 +1,179 @@
+//! How a key travels and what it looks like: cookies of every policy, headers, addresses, and the
+//! keys of other load balancers.
+
+use crate::harness::{Backend, Gateway, Request, Setup};
+use std::collections::BTreeSet;
+
+fn three() -> [Backend; 3] {
+    ["b1", "b2", "b3"].map(Backend::start)
+}
+
+fn setup(backends: &[Backend; 3]) -> Setup {
+    Setup::of(&[&backends[0], &backends[1], &backends[2]])
+}
+
+#[test]
+fn every_cookie_policy_keeps_a_client_and_writes_its_key_once() {
+    let backends = three();
+    for (line, name, length) in [
+        ("policy: Cookie", "SessionAffinity", None),
+        ("policy: HashCookie", "SessionAffinity", Some(16)),
+        ("policy: ArrCookie", "SessionAffinity", Some(64)),
+        ("encoding: hash", "gateway-backend", Some(32)),
+        ("encoding: plain", "gateway-backend", None),
+    ] {
+        let gateway = Gateway::start(&setup(&backends).sticky_with(line));
+        let mut homes = BTreeSet::new();
+        for _ in 0..6 {
+            let mut client = gateway.client();
+            let first = client.get("/");
+            let value =
+                client.cookie(name).unwrap_or_else(|| panic!("{line}: {:?}", first.cookies()));
+            assert!(length.is_none_or(|length| value.len() == length), "{line}: {value}");
+            for _ in 0..3 {
+                let again = client.get("/again");
+                assert_eq!(again.backend(), first.backend(), "{line}");
+                assert!(again.cookies().is_empty(), "{line}");
+                assert!(again.seen_fields("cookie").is_empty(), "the application sees no key");
+            }
+            homes.insert(first.backend());
+        }
+        assert_eq!(homes.len(), 3, "{line}: new clients spread");
+        assert_eq!(gateway.verdict_of("/again"), "VN", "{line}");
+    }
+}
+
+#[test]
+fn an_unsealed_key_of_a_stopped_backend_is_written_anew() {
+    let backends = three();
+    let gateway = Gateway::start(&setup(&backends).sticky_with("policy: HashCookie"));
+    let mut client = gateway.client();
+    let home = client.get("/").backend();
+    let old = client.cookie("SessionAffinity").unwrap();
+    backends.iter().find(|backend| backend.id() == home).unwrap().stop();
+    let moved = client.get("/moved");
+    assert_eq!(gateway.verdict_of("/moved"), "DI");
+    assert_ne!(client.cookie("SessionAffinity").unwrap(), old);
+    assert_eq!(client.get("/").backend(), moved.backend());
+}
+
+#[test]
+fn a_header_carries_the_key_and_the_application_does_not_see_it() {
+    let backends = three();
+    let gateway = Gateway::start(&setup(&backends).sticky_with("policy: CustomHeader"));
+    let first = gateway.client().get("/");
+    let key = first.field("x-sessionaffinity").expect("the response carries the key").to_owned();
+    assert!(first.cookies().is_empty());
+    for _ in 0..4 {
+        let request = Request::get("/echoed").with("X-SessionAffinity", &key);
+        let again = gateway.client().send(&request);
+        assert_eq!(again.backend(), first.backend());
+        assert!(again.field("x-sessionaffinity").is_none(), "only the first response has it");
+        assert!(again.seen_fields("x-sessionaffinity").is_empty());
+    }
+    assert_eq!(gateway.verdict_of("/echoed"), "VN");
+}
+
+#[test]
+fn a_clients_own_name_for_its_session_leads_to_one_backend() {
+    let backends = three();
+    let line = "headerName: X-Cart-Session";
+    let setup = setup(&backends).sticky_with("method: header").sticky_with(line);
+    let (one, other) = (Gateway::start(&setup), Gateway::start(&setup));
+    let mut homes = BTreeSet::new();
+    for n in 0..20 {
+        let name = format!("cart {n}");
+        let request = Request::get("/").with("X-Cart-Session", &name);
+        let first = one.client().send(&request);
+        assert_eq!(first.seen_fields("x-cart-session"), [name], "it is the application's");
+        assert!(first.field("x-cart-session").is_none());
+        assert_eq!(one.client().send(&request).backend(), first.backend());
+        assert_eq!(other.client().send(&request).backend(), first.backend(), "gateways agree");
+        homes.insert(first.backend());
+    }
+    assert_eq!(homes.len(), 3);
+}
+
+#[test]
+fn an_address_places_a_client_and_a_cookie_beside_it_is_written() {
+    let backends = three();
+    let only = Gateway::start(&setup(&backends).sticky_with("methods: [sourceIP]"));
+    let home = only.client().get("/").backend();
+    for _ in 0..5 {
+        let answer = only.client().get("/");
+        assert_eq!((answer.backend(), answer.cookies().len()), (home.clone(), 0));
+    }
+    let both = Gateway::start(&setup(&backends).sticky_with("methods: [cookie, sourceIP]"));
+    let mut client = both.client();
+    let first = client.get("/");
+    assert_eq!((first.backend(), first.cookies().len()), (home.clone(), 1), "placed by address");
+    let mut homes = BTreeSet::new();
+    for n in 1..30 {
+        let from = format!("127.0.0.{n}").parse().unwrap();
+        homes.insert(both.client().at(from).get("/").backend());
+    }
+    assert_eq!(homes.len(), 3, "addresses spread");
+}
+
+#[test]
+fn a_key_of_the_load_balancer_before_us_is_honoured_and_replaced() {
+    let backends = three();
+    let setup = setup(&backends).sticky_with(
+        "adopt: [{ format: haproxy, cookie: SRV }, { format: haproxy-prefix, cookie: SID }]",
+    );
+    let gateway = Gateway::start(&setup);
+    for id in ["b1", "b2", "b3"] {
+        let mut client = gateway.client();
+        client.put("SRV", id);
+        client.put("a", "1");
+        let answer = client.get("/adopted");
+        assert_eq!((answer.backend(), answer.cookies().len()), (id.to_owned(), 1));
+        assert_eq!(answer.seen_fields("cookie"), ["a=1"]);
+        assert_eq!(gateway.verdict_of("/adopted"), "VU");
+        assert_eq!(client.get("/").backend(), id, "by our own key");
+        let mut client = gateway.client();
+        client.put("SID", &format!("{id}~A1B2"));
+        let answer = client.get("/");
+        assert_eq!(answer.backend(), id);
+        assert_eq!(answer.seen_fields("cookie"), ["SID=A1B2"], "the application's part");
+    }
+    let mut client = gateway.client();
+    client.put("SRV", "b9");
+    assert_eq!(client.get("/unknown").cookies().len(), 1);
+    assert_eq!(gateway.verdict_of("/unknown"), "NI");
+}
+
+#[test]
+fn a_neighbouring_envoy_and_we_honour_each_others_plain_cookies() {
+    let backends = three();
+    let gateway = Gateway::start(&setup(&backends).sticky_with("encoding: plain"));
+    let mut client = gateway.client();
+    let home = client.get("/").backend();
+    let value = client.cookie("gateway-backend").unwrap();
+    assert!(value.starts_with("\"Cg") && value.ends_with('"'), "Envoy's current form: {value}");
+    let backend = backends.iter().find(|backend| backend.id() == home).unwrap();
+    let legacy = {
+        use base64::Engine;
+        base64::engine::general_purpose::STANDARD.encode(backend.address().to_string())
+    };
+    let mut old = gateway.client();
+    old.put("gateway-backend", &legacy);
+    assert_eq!(old.get("/legacy").backend(), home);
+    assert_eq!(gateway.verdict_of("/legacy"), "VN");
+}
+
+#[test]
+fn cookie_attributes_of_spec_5_are_written() {
+    let backends = three();
+    let line = "cookie: { name: k, prefix: host, secure: true, sameSite: unspecified, expires: 13s, \
+                extensions: [Partitioned, Priority=High] }";
+    let gateway = Gateway::start(&setup(&backends).sticky_with(line));
+    let answer = gateway.client().get("/");
+    let cookies = answer.cookies();
+    let cookie = cookies.first().expect("a cookie");
+    assert!(cookie.starts_with("__Host-k="), "{cookie}");
+    for attribute in ["; Secure", "; Path=/", "; Partitioned; Priority=High", "; Expires="] {
+        assert!(cookie.contains(attribute), "{cookie}");
+    }
+    assert!(!cookie.contains("SameSite") && !cookie.contains("Domain"), "{cookie}");
+}
