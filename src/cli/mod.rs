@@ -1,10 +1,11 @@
 //! The command line: what the operator asked for, carried out, and the exit code.
 
 mod demo;
+mod import;
 
 use crate::server::{self, Files};
 use clap::{Args, Parser, Subcommand};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 /// A load balancer that keeps each client with the backend that holds its state.
@@ -26,6 +27,21 @@ enum Command {
     Demo(DemoOptions),
     /// Print a fresh secret for `sessionAffinity.keys`.
     Keygen,
+    /// Turn the configuration of another load balancer into ours.
+    Import {
+        #[command(subcommand)]
+        from: Foreign,
+    },
+}
+
+#[derive(Subcommand, Debug)]
+enum Foreign {
+    /// The `ReverseProxy` section of YARP or `VKProxy`: YAML on standard output, on standard error
+    /// what has no counterpart.
+    Yarp {
+        /// An appsettings.json.
+        file: PathBuf,
+    },
 }
 
 #[derive(Args, Debug)]
@@ -72,8 +88,20 @@ impl Command {
                 println!("{}", server::keygen());
                 Ok(())
             }
+            Self::Import { from: Foreign::Yarp { file } } => import_yarp(&file),
         }
     }
+}
+
+fn import_yarp(file: &Path) -> anyhow::Result<()> {
+    let name = file.display();
+    let json = std::fs::read_to_string(file).map_err(|why| anyhow::anyhow!("{name}: {why}"))?;
+    let imported = import::yarp(&json).map_err(|why| anyhow::anyhow!("{name}:{why}"))?;
+    for warning in &imported.warnings {
+        eprintln!("warning: {warning}");
+    }
+    print!("{}", imported.yaml);
+    Ok(())
 }
 
 fn files(built_in: Option<(&'static str, &'static str)>, paths: Vec<PathBuf>) -> Files {

@@ -13,20 +13,27 @@ use pingora::server::ShutdownWatch;
 use pingora::services::background::BackgroundService;
 use std::sync::Arc;
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
 
 /// Takes over the signals before anything is read: by default one that comes early would end the
 /// process. It changes nothing then, as the files are about to be read anyway.
 pub(super) fn take_signals() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build();
-    let taken = runtime.map(|runtime| {
-        let _inside = runtime.enter();
-        [SignalKind::hangup(), SignalKind::user_defined1(), SignalKind::user_defined2()]
-            .map(|kind| signal(kind).is_ok())
-    });
-    tracing::debug!(?taken, "signals are ours");
+    let Ok(runtime) = runtime else { return };
+    let _inside = runtime.enter();
+    for kind in [SignalKind::hangup(), SignalKind::user_defined1(), SignalKind::user_defined2()] {
+        if let Err(why) = signal(kind) {
+            eprintln!("cannot take over signal {}: {why}", kind.as_raw_value());
+        }
+    }
 }
 
-pub(super) struct Control(Arc<Inner>);
+pub(super) struct Control {
+    inner: Arc<Inner>,
+    /// Turns true when signals are listened to, so that none is lost after the process says that it
+    /// is ready.
+    attentive: watch::Sender<bool>,
+}
 
 struct Inner {
     files: Files,
@@ -37,29 +44,35 @@ struct Inner {
 }
 
 impl Control {
-    pub(super) fn new(files: Files, config: Config, key: GeneratedKey, live: Arc<Live>) -> Self {
-        Self(Arc::new(Inner { files, started_with: config, key, live }))
+    pub(super) fn new(
+        files: Files,
+        config: Config,
+        key: GeneratedKey,
+        live: Arc<Live>,
+        attentive: watch::Sender<bool>,
+    ) -> Self {
+        Self { inner: Arc::new(Inner { files, started_with: config, key, live }), attentive }
     }
 
     /// Reads the files again; a fault changes nothing.
     async fn reload(&self) {
-        let inner = Arc::clone(&self.0);
+        let inner = Arc::clone(&self.inner);
         // reading files, looking up names and laying out rings may block
         let read = tokio::task::spawn_blocking(move || inner.read()).await;
         match read {
             Ok(Ok(next)) => {
                 // a backend that is new takes clients only once its check has passed
                 first_round(next.pools(), FIRST_ROUND).await;
-                self.0.live.swap(next);
-                self.0.live.metrics.reloaded(true);
+                self.inner.live.swap(next);
+                self.inner.live.metrics.reloaded(true);
                 tracing::info!("the configuration was read again and is in force");
             }
             Ok(Err(why)) => {
-                self.0.live.metrics.reloaded(false);
+                self.inner.live.metrics.reloaded(false);
                 tracing::error!("the configuration was not taken, nothing has changed:\n{why}");
             }
             Err(why) => {
-                self.0.live.metrics.reloaded(false);
+                self.inner.live.metrics.reloaded(false);
                 tracing::error!(%why, "reading the configuration failed, nothing has changed");
             }
         }
@@ -88,10 +101,11 @@ impl BackgroundService for Control {
         ) else {
             return tracing::error!("cannot listen to signals: no reload is possible");
         };
+        self.attentive.send_replace(true);
         loop {
             tokio::select! {
                 _ = hangup.recv() => self.reload().await,
-                _ = user1.recv() => self.0.live.access_log.reopen(),
+                _ = user1.recv() => self.inner.live.access_log.reopen(),
                 _ = user2.recv() => {
                     tracing::warn!("SIGUSR2: handing over to a new process is not supported yet");
                 }

@@ -20,8 +20,8 @@ pub(super) struct Gate {
     listening: Listening<Front>,
     sockets: Vec<Bound>,
     live: Arc<Live>,
-    /// Turns true when health is known.
-    settled: watch::Receiver<bool>,
+    /// Each turns true when something is ready that clients (or their operators) rely on.
+    awaited: Vec<watch::Receiver<bool>>,
     /// Turns true when clients are to go elsewhere.
     closing: ShutdownWatch,
     on_open: Mutex<Option<OnOpen>>,
@@ -32,11 +32,11 @@ impl Gate {
         listening: Listening<Front>,
         sockets: Vec<Bound>,
         live: Arc<Live>,
-        settled: watch::Receiver<bool>,
+        awaited: Vec<watch::Receiver<bool>>,
         closing: ShutdownWatch,
         on_open: OnOpen,
     ) -> Self {
-        Self { listening, sockets, live, settled, closing, on_open: Mutex::new(Some(on_open)) }
+        Self { listening, sockets, live, awaited, closing, on_open: Mutex::new(Some(on_open)) }
     }
 
     /// Lets clients in; Pingora finds the sockets in its table and takes them over. All listen
@@ -63,7 +63,9 @@ impl Service for Gate {
         _end_of_process: ShutdownWatch,
         listeners_per_fd: usize,
     ) {
-        let _ = self.settled.wait_for(|settled| *settled).await;
+        for ready in &mut self.awaited {
+            let _ = ready.wait_for(|ready| *ready).await;
+        }
         let Some(table) = &fds else { return };
         match self.open(table) {
             Ok(addresses) => {

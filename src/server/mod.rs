@@ -81,6 +81,7 @@ pub fn run(files: Files, on_open: OnOpen) -> Result<(), StartError> {
     let live = Arc::new(Live::new(first, cells, metrics, access_log));
     let (closing, closed) = watch::channel(false);
     let (settled, first_round) = watch::channel(false);
+    let (attentive, listening_to_signals) = watch::channel(false);
 
     let mut pingora = Server::new_with_opt_and_conf(None, pingora_conf(server));
     pingora.bootstrap();
@@ -92,11 +93,11 @@ pub fn run(files: Files, on_open: OnOpen) -> Result<(), StartError> {
         listening,
         sockets,
         Arc::clone(&live),
-        first_round,
+        vec![first_round, listening_to_signals],
         closed,
         on_open,
     ));
-    let loopback = config.admin.address.value.ip().is_loopback();
+    let loopback = config.admin.address.value.ip().to_canonical().is_loopback();
     let guard = Guard {
         token: config.admin.token.clone(),
         public_metrics: config.admin.public_metrics || loopback,
@@ -105,7 +106,7 @@ pub fn run(files: Files, on_open: OnOpen) -> Result<(), StartError> {
         .add_service(background_service("health", HealthService::new(Arc::clone(&live), settled)));
     pingora.add_service(background_service("admin", Admin::new(Arc::clone(&live), guard, admin)));
     let drain_timeout = server.drain_timeout;
-    let control = Control::new(files, config, key, Arc::clone(&live));
+    let control = Control::new(files, config, key, Arc::clone(&live), attentive);
     pingora.add_service(background_service("control", control));
     let stop = Stop::new(Arc::clone(&live), closing, drain_timeout);
     pingora.run(RunArgs { shutdown_signal: Box::new(stop) });

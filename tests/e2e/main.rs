@@ -23,6 +23,7 @@ mod cookies;
 mod failures;
 mod forwarding;
 mod health;
+mod import;
 mod instances;
 mod keys;
 mod limits;
