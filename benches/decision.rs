@@ -17,10 +17,11 @@ use std::net::{IpAddr, Ipv4Addr};
 use stickfast::affinity::sealed::OpenBuffer;
 use stickfast::affinity::{Binding, Stamp};
 use stickfast::proxy::decide::{self, Choice, Dice};
-use stickfast::snapshot::{Rule, Snapshot};
+use stickfast::snapshot::{Caller, Rule, Snapshot};
 use support::{NOW, snapshot, yaml};
 
-const CLIENT: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 0, 0, 1));
+const ADDRESS: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 0, 0, 1));
+const CALLER: Caller = Caller { client: ADDRESS, peer: ADDRESS };
 const DICE: Dice = Dice { nonce: [7; 12], tag: 9 };
 const APPLICATION: &str = "theme=dark; lang=en; JSESSIONID=0123456789ABCDEF; _ga=GA1.2.3.4";
 
@@ -110,7 +111,7 @@ fn decide_all(snapshot: &Snapshot, headers: &HeaderMap) -> Option<String> {
     let rule = snapshot.rule(at)?;
     let stickiness = rule.stickiness.as_ref()?;
     let identified =
-        decide::identify(snapshot, Some((stickiness, &rule.service)), headers, CLIENT, NOW);
+        decide::identify(snapshot, Some((stickiness, &rule.service)), headers, CALLER, NOW);
     let choice = decide::choose(
         &rule.service,
         &rule.service.selection,

@@ -16,17 +16,18 @@ use http::{HeaderMap, HeaderValue, Method, header};
 use std::net::{IpAddr, Ipv4Addr};
 use stickfast::affinity::{Binding, Stamp};
 use stickfast::proxy::decide::{self, Choice};
-use stickfast::snapshot::Snapshot;
+use stickfast::snapshot::{Caller, Snapshot};
 use support::{NOW, snapshot, yaml};
 
-const CLIENT: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 0, 0, 1));
+const ADDRESS: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 0, 0, 1));
+const CALLER: Caller = Caller { client: ADDRESS, peer: ADDRESS };
 
 /// Decides on a request of a client that is (or is not) bound; tells the stamp.
 fn decide_all(snapshot: &Snapshot, headers: &HeaderMap) -> Stamp {
     let rule = snapshot.route("h9.example.com", "/area9/cart", &Method::GET, headers).unwrap();
     let rule = snapshot.rule(rule).unwrap();
     let sticky = rule.stickiness.as_ref().map(|stickiness| (stickiness, &*rule.service));
-    let identified = decide::identify(snapshot, sticky, headers, CLIENT, NOW);
+    let identified = decide::identify(snapshot, sticky, headers, CALLER, NOW);
     let choice = decide::choose(
         &rule.service,
         &rule.service.selection,

@@ -73,15 +73,7 @@ fn entry<'a>(node: &'a mut Node, key: &str) -> Option<&'a mut Node> {
 /// Everything is checked even where the section is off.
 fn read(mut section: Section) -> Option<Affinity> {
     let enabled = section.value("enabled", Scalar::flag).unwrap_or(true);
-    section.later(&[
-        "onFull",
-        "exposeBackend",
-        "burst",
-        "consent",
-        "learn",
-        "envelope",
-        "algorithm",
-    ]);
+    section.later(&["onFull", "exposeBackend", "burst", "consent", "learn", "envelope"]);
     let travel = method::read(&mut section);
     let duration = section.value("duration", |s| s.duration(SECOND));
     let idle = section.value("idleTimeout", |s| s.duration(SECOND));
@@ -95,6 +87,7 @@ fn read(mut section: Section) -> Option<Affinity> {
         key_over: travel.key_over,
         source_ip: travel.source_ip,
         adopt: travel.adopt,
+        algorithm: method::algorithm(&mut section),
         keys: keys(&mut section),
         key_rotation: section.value("keyRotation", rotation).flatten(),
         idle_timeout: idle.or(duration).unwrap_or(Duration::from_mins(30)),

@@ -5,7 +5,9 @@
 use super::scalar::{Parsed, Scalar};
 use super::section::Section;
 use super::syntax::is_token;
-use super::written::{Adopt, AdoptFormat, Encoding, KeyOver, Method, SourceIp};
+use super::written::{
+    Adopt, AdoptFormat, Algorithm, AlgorithmKind, Encoding, KeyOver, Method, SourceIp,
+};
 use crate::model::Secret;
 
 /// Method, encoding and what goes with them.
@@ -68,6 +70,39 @@ pub(super) fn read(section: &mut Section) -> Travel {
         adopt: section.sections("adopt").into_iter().filter_map(adopt).collect(),
         by_policy: policy.is_some(),
     }
+}
+
+/// `algorithm`. Option blocks of types that are not chosen are checked all the same.
+pub(super) fn algorithm(section: &mut Section) -> Option<Algorithm> {
+    let mut algorithm = section.optional("algorithm")?;
+    let kinds = [
+        ("round-robin", AlgorithmKind::RoundRobin),
+        ("consistent-hash", AlgorithmKind::ConsistentHash),
+        ("ip-hash", AlgorithmKind::IpHash),
+        ("header-hash", AlgorithmKind::HeaderHash),
+        ("maglev", AlgorithmKind::Maglev),
+    ];
+    let later = ["random", "least-connections", "power-of-two"];
+    let kind = algorithm.value("type", |s| s.choice(&kinds, &later));
+    let mut ring = algorithm.section("consistentHash");
+    ring.later(&["loadFactor"]);
+    let replicas = ring.value("replicas", |s| s.number(1..=10_000));
+    drop(ring);
+    let forwarded = algorithm.section("ipHash").value("useXForwardedFor", Scalar::flag);
+    let header = algorithm.section("headerHash").value("header", |s| {
+        s.checked("the name of a header", |name| name.len() <= 64 && is_token(name))
+    });
+    if kind == Some(AlgorithmKind::HeaderHash) && header.is_none() {
+        let at = algorithm.blame(&["type"]);
+        let cure = "add `headerHash: { header: NAME }`";
+        algorithm.reader.report(&at, "`header-hash` needs to know which header", cure);
+    }
+    Some(Algorithm {
+        kind: kind.unwrap_or(AlgorithmKind::ConsistentHash),
+        replicas: replicas.and_then(|number| u32::try_from(number).ok()).unwrap_or(150),
+        use_x_forwarded_for: forwarded.unwrap_or(true),
+        header: header.map(|name| name.to_ascii_lowercase()),
+    })
 }
 
 fn methods(section: &mut Section) -> Option<Vec<Method>> {

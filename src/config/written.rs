@@ -277,6 +277,8 @@ pub struct Affinity {
     pub source_ip: SourceIp,
     /// Cookies of other load balancers that are honoured.
     pub adopt: Vec<Adopt>,
+    /// `None`: the service's policy places new clients.
+    pub algorithm: Option<Algorithm>,
     /// First seals, all open. Empty: the generated key.
     pub keys: Vec<Key>,
     /// `None`: one key for good.
@@ -379,6 +381,34 @@ pub struct SourceIp {
     pub ipv4_prefix: u8,
     /// Leading bits of an IPv6 address that count.
     pub ipv6_prefix: u8,
+}
+
+/// `algorithm`: how the rule places new clients
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Algorithm {
+    /// `type`
+    pub kind: AlgorithmKind,
+    /// `consistentHash.replicas`: points for each unit of weight.
+    pub replicas: u32,
+    /// `ipHash.useXForwardedFor`: the client behind trusted proxies, not the proxy.
+    pub use_x_forwarded_for: bool,
+    /// `headerHash.header`, in lower case; only `header-hash` needs it.
+    pub header: Option<String>,
+}
+
+/// `algorithm.type`
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AlgorithmKind {
+    /// `round-robin`
+    RoundRobin,
+    /// `consistent-hash` of the address
+    ConsistentHash,
+    /// `ip-hash`
+    IpHash,
+    /// `header-hash`
+    HeaderHash,
+    /// `maglev` of the address
+    Maglev,
 }
 
 /// One entry of `adopt`

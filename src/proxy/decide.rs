@@ -12,11 +12,10 @@ use crate::affinity::{
 use crate::balance::Selection;
 use crate::model::{BackendId, Brought, Cause, UnixTime};
 use crate::pool::{Ability, Member};
-use crate::snapshot::{Carrier, Place, PlaceKey, Service, Snapshot, Stickiness};
+use crate::snapshot::{Caller, Carrier, Place, PlaceKey, Service, Snapshot, Stickiness};
 use http::HeaderMap;
 use http::header::{COOKIE, HeaderName, HeaderValue};
 use smallvec::SmallVec;
-use std::net::IpAddr;
 use std::sync::Arc;
 
 /// A binding that a key holds.
@@ -166,7 +165,7 @@ pub fn identify(
     snapshot: &Snapshot,
     rule: Option<(&Stickiness, &Service)>,
     headers: &HeaderMap,
-    client: IpAddr,
+    caller: Caller,
     now: UnixTime,
 ) -> Identified {
     let wanted = rule.map(|(stickiness, _)| stickiness.wanted()).unwrap_or_default();
@@ -192,8 +191,8 @@ pub fn identify(
             return Identified { place, cause: Some(Cause::NoKey), ..nothing };
         }
     };
-    let by_address = stickiness.placement.as_ref().and_then(|placement| placement.by_address);
-    let place = by_address.map(|prefixes| prefixes.key(client));
+    let placement = stickiness.placement.as_ref();
+    let place = placement.and_then(|placement| placement.by.key(caller, headers));
     let nothing = Identified { used_header, place, stamps: true, ..nothing };
     let policies = stickiness.policies;
     match course(meant, policies) {

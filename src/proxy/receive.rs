@@ -10,6 +10,7 @@ use crate::identity::forwarded::{X_FORWARDED_FOR, X_FORWARDED_HOST, X_FORWARDED_
 use crate::identity::{Forwarded, Scheme, came_by_https, client_address};
 use crate::model::Cause;
 use crate::routing::{host, path};
+use crate::snapshot::Caller;
 use bytes::Bytes;
 use http::header::{CONTENT_LENGTH, COOKIE, HOST, HeaderName, HeaderValue, VIA};
 use pingora::http::RequestHeader;
@@ -72,8 +73,9 @@ pub(super) fn receive(session: &mut Session, ctx: &mut Ctx) -> std::result::Resu
     }
     let snapshot = std::sync::Arc::clone(&ctx.snapshot);
     let rule = ctx.rule.and_then(|at| snapshot.rule(at)).ok_or(Refusal::NoRoute)?;
+    let caller = Caller { client: ctx.client, peer };
     let sticky = rule.stickiness.as_ref().map(|stickiness| (stickiness, &*rule.service));
-    let identified = decide::identify(&snapshot, sticky, &header.headers, ctx.client, ctx.now);
+    let identified = decide::identify(&snapshot, sticky, &header.headers, caller, ctx.now);
     ctx.brought = identified.brought;
     ctx.cause = identified.cause;
     ctx.from = identified.from;

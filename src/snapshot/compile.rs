@@ -2,13 +2,14 @@
 //! values, host names become addresses.
 
 use super::clash;
+use super::selections::Selections;
 use super::stickiness::{Stickiness, terms};
 use super::survey::{self, Addresses, Lookup};
 use super::{Limits, Rule, Service, Snapshot, Timeouts};
 use crate::affinity::{Cutter, KeyRing};
-use crate::balance::{Maglev, MaglevConfig, Ring, RingConfig, RoundRobin, Selection};
+use crate::balance::POINTS_PER_WEIGHT;
 use crate::config::{
-    self, Affinity, BackendState, Config, Faults, HostPattern, PathPattern, Policy,
+    self, Affinity, AlgorithmKind, BackendState, Config, Faults, HostPattern, PathPattern, Policy,
 };
 use crate::identity::TrustedProxies;
 use crate::model::{Backend, BackendId, Duty, RuleId, Secret, ServiceId, UnixTime};
@@ -16,9 +17,6 @@ use crate::observe::Metrics;
 use crate::pool::{Cells, Check, Health, Member, Pool, Probe};
 use crate::routing::{Host, Index, Matchers, Path, path};
 use ahash::AHashMap;
-use hkdf::Hkdf;
-use pingora_load_balancing::selection::BackendSelection;
-use sha2::Sha256;
 use std::net::SocketAddr;
 use std::num::NonZeroU32;
 use std::sync::Arc;
@@ -45,10 +43,11 @@ pub struct Surroundings<'a> {
 pub fn compile(config: &Config, around: &Surroundings<'_>) -> Result<Snapshot, Faults> {
     let addresses = survey::survey(config, around.lookup).map_err(Faults::from)?;
     let mut secrets = Secrets::new(around.generated_key);
+    let mut selections = Selections::default();
     let mut services = AHashMap::new();
     let mut in_order = Vec::new();
     for written in &config.services {
-        let service = Arc::new(service(written, &addresses, around));
+        let service = Arc::new(service(written, &addresses, around, &mut selections));
         services.insert(written.id.value.as_str(), Arc::clone(&service));
         in_order.push(service);
     }
@@ -65,7 +64,7 @@ pub fn compile(config: &Config, around: &Surroundings<'_>) -> Result<Snapshot, F
                 let all: Vec<Secret> =
                     secrets.of(affinity).into_iter().map(|(_, secret)| secret).collect();
                 let shared = shared(&affinity.cookie.name);
-                Stickiness::new(affinity, &service.pool, shared, &keys, &all)
+                Stickiness::new(affinity, &service.pool, shared, &keys, &all, &mut selections)
             });
             let metrics = around.metrics.rule(&service.pool.service, &id);
             Some(Rule { id, service: Arc::clone(service), stickiness, metrics })
@@ -88,7 +87,12 @@ pub fn compile(config: &Config, around: &Surroundings<'_>) -> Result<Snapshot, F
     })
 }
 
-fn service(written: &config::Service, addresses: &Addresses, around: &Surroundings<'_>) -> Service {
+fn service(
+    written: &config::Service,
+    addresses: &Addresses,
+    around: &Surroundings<'_>,
+    selections: &mut Selections,
+) -> Service {
     let id = ServiceId::from(written.id.value.as_str());
     let check = written.health_check.as_ref().map(check);
     let members = written
@@ -100,15 +104,12 @@ fn service(written: &config::Service, addresses: &Addresses, around: &Surroundin
         })
         .collect();
     let pool = Pool::new(id, members, check);
-    let view = pool.pingora_view();
-    let selection = match written.policy {
-        Policy::RoundRobin => Selection::RoundRobin(Arc::new(RoundRobin::build(&view))),
-        Policy::ConsistentHash => ring(&pool),
-        Policy::Maglev => {
-            let config = MaglevConfig::new(ring_seed(pool.service.as_str()));
-            Selection::Maglev(Arc::new(Maglev::build_with_config(&view, &config)))
-        }
+    let kind = match written.policy {
+        Policy::RoundRobin => AlgorithmKind::RoundRobin,
+        Policy::ConsistentHash => AlgorithmKind::ConsistentHash,
+        Policy::Maglev => AlgorithmKind::Maglev,
     };
+    let selection = selections.get(&pool, kind, POINTS_PER_WEIGHT);
     let timeouts = Timeouts {
         connect: written.timeouts.connect,
         read: written.timeouts.read,
@@ -228,23 +229,6 @@ impl<'a> Secrets<'a> {
         }
         affinity.keys.iter().map(|key| (key.id, key.secret.clone())).collect()
     }
-}
-
-/// The ring over the backends of a service.
-pub(super) fn ring(pool: &Pool) -> Selection {
-    let config = RingConfig::new(ring_seed(pool.service.as_str()));
-    let ring = Ring::build_with_config(&pool.pingora_view(), &config);
-    Selection::ConsistentHash(Arc::new(ring))
-}
-
-/// What clients' places on the ring of `service` are computed with: its name, so that gateways with
-/// one configuration agree and nobody moves when a secret is rotated.
-fn ring_seed(service: &str) -> [u8; 16] {
-    let mut seed = [0; 16];
-    let expanded =
-        Hkdf::<Sha256>::new(None, service.as_bytes()).expand(b"stickfast ring", &mut seed);
-    debug_assert!(expanded.is_ok(), "16 bytes are within the limits of HKDF");
-    seed
 }
 
 #[cfg(test)]

@@ -8,13 +8,14 @@ mod clash;
 mod compile;
 mod live;
 mod placement;
+mod selections;
 mod stickiness;
 mod survey;
 
 pub use carrier::{Carrier, Place};
 pub use compile::{Surroundings, compile};
 pub use live::Live;
-pub use placement::{PlaceKey, Placement, Prefixes};
+pub use placement::{By, Caller, PlaceKey, Placement, Prefixes};
 pub use stickiness::Stickiness;
 pub use survey::{Lookup, faults};
 
@@ -74,7 +75,7 @@ pub struct Service {
     /// Its backends.
     pub pool: Arc<Pool>,
     /// Who is next.
-    pub selection: Selection,
+    pub selection: Arc<Selection>,
     /// How long to wait for a backend.
     pub timeouts: Timeouts,
     /// Its counters.

@@ -1,19 +1,58 @@
-//! Where a rule places clients by themselves instead of by its service's policy: by their address,
-//! or by the name that they give their session.
+//! Where a rule places clients by itself instead of by its service's policy: by their address, by a
+//! header, or by the name that they give their session.
 
 use crate::balance::Selection;
+use http::{HeaderMap, HeaderName};
 use smallvec::SmallVec;
 use std::net::IpAddr;
+use std::sync::Arc;
 
 /// What is hashed for one client.
 pub type PlaceKey = SmallVec<[u8; 64]>;
 
-/// A ring of the rule's own.
+/// A selection of the rule's own.
 pub struct Placement {
-    /// The ring.
-    pub selection: Selection,
-    /// Whether (and how much of) the address of a client counts.
-    pub by_address: Option<Prefixes>,
+    /// Shared between rules that place alike.
+    pub selection: Arc<Selection>,
+    /// What of a request is hashed.
+    pub by: By,
+}
+
+/// What of a request is hashed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum By {
+    /// The address of the client behind trusted proxies.
+    Client(Prefixes),
+    /// The address that the connection came from.
+    Peer(Prefixes),
+    /// The value of this header. Without it the service's policy places the client.
+    Header(HeaderName),
+    /// Nothing but the name that a client gives its session.
+    Name,
+}
+
+/// Where a request comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Caller {
+    /// The client behind trusted proxies.
+    pub client: IpAddr,
+    /// The other end of the connection.
+    pub peer: IpAddr,
+}
+
+impl By {
+    /// What is hashed for a request; `None` leaves it to the service.
+    pub fn key(&self, caller: Caller, headers: &HeaderMap) -> Option<PlaceKey> {
+        match self {
+            Self::Client(prefixes) => Some(prefixes.key(caller.client)),
+            Self::Peer(prefixes) => Some(prefixes.key(caller.peer)),
+            Self::Header(name) => {
+                let value = headers.get(name).map(http::HeaderValue::as_bytes);
+                value.filter(|value| !value.is_empty()).map(PlaceKey::from_slice)
+            }
+            Self::Name => None,
+        }
+    }
 }
 
 /// Leading bits of an address that count.

@@ -1,15 +1,17 @@
 //! The affinity of one rule, compiled: what is read, what is written, and under which keys.
 
 use super::carrier::{Carrier, Codec, Place};
-use super::compile::ring;
-use super::placement::{Placement, Prefixes};
+use super::placement::{By, Placement, Prefixes};
+use super::selections::Selections;
 use crate::affinity::course::{Failback, OnDraining, OnMissing, OnUnhealthy};
 use crate::affinity::formats::{Carrier as Rides, Format, Over, Table, Target};
 use crate::affinity::sealed::associated;
 use crate::affinity::set_cookie::Attributes;
 use crate::affinity::{Adopted, Binding, CookieNames, KeyRing, Policies, SetCookie, Terms, Wanted};
+use crate::balance::POINTS_PER_WEIGHT;
 use crate::config::{
-    self, Adopt, AdoptFormat, Affinity, Cookie, Encoding, KeyOver, Method, SameSite, Secure,
+    self, Adopt, AdoptFormat, Affinity, AlgorithmKind, Cookie, Encoding, KeyOver, Method, SameSite,
+    Secure,
 };
 use crate::model::{Secret, UnixTime};
 use crate::pool::{Member, Pool};
@@ -44,6 +46,7 @@ impl Stickiness {
         shared_name: bool,
         keys: &Arc<KeyRing>,
         secrets: &[Secret],
+        selections: &mut Selections,
     ) -> Self {
         let service = pool.service.as_str();
         let names = CookieNames::new(&affinity.cookie.name, service, shared_name);
@@ -78,7 +81,7 @@ impl Stickiness {
             set_cookie: SetCookie::new(names.written(), &attributes(&affinity.cookie)),
             names: carriers.iter().any(|c| c.place == Place::Cookie).then_some(names),
             adopted: adopted.map(|a| Adopted::new(&a.cookie, &foreign(a), &targets)).collect(),
-            placement: placement(affinity, &carriers, pool),
+            placement: placement(affinity, &carriers, pool, selections),
             carriers,
             terms: terms(affinity),
             policies: policies(affinity),
@@ -144,14 +147,37 @@ fn foreign(adopt: &Adopt) -> Format {
     }
 }
 
-/// A rule needs a ring of its own where addresses place clients, or clients name their sessions.
-fn placement(affinity: &Affinity, carriers: &[Carrier], pool: &Pool) -> Option<Placement> {
-    let by_address = affinity.methods.contains(&Method::SourceIp).then_some(Prefixes {
-        ipv4: affinity.source_ip.ipv4_prefix,
-        ipv6: affinity.source_ip.ipv6_prefix,
-    });
-    let needed = by_address.is_some() || carriers.iter().any(Carrier::takes_names);
-    needed.then(|| Placement { selection: ring(pool), by_address })
+/// A rule needs a selection of its own where it has an algorithm, where addresses place clients, or
+/// where clients name their sessions.
+fn placement(
+    affinity: &Affinity,
+    carriers: &[Carrier],
+    pool: &Pool,
+    selections: &mut Selections,
+) -> Option<Placement> {
+    let prefixes =
+        Prefixes { ipv4: affinity.source_ip.ipv4_prefix, ipv6: affinity.source_ip.ipv6_prefix };
+    let (kind, replicas, by) = match &affinity.algorithm {
+        Some(algorithm) => {
+            let by = match algorithm.kind {
+                AlgorithmKind::HeaderHash => By::Header(algorithm.header.as_ref()?.parse().ok()?),
+                AlgorithmKind::IpHash if !algorithm.use_x_forwarded_for => By::Peer(prefixes),
+                AlgorithmKind::RoundRobin
+                | AlgorithmKind::ConsistentHash
+                | AlgorithmKind::IpHash
+                | AlgorithmKind::Maglev => By::Client(prefixes),
+            };
+            (algorithm.kind, algorithm.replicas, by)
+        }
+        None if affinity.methods.contains(&Method::SourceIp) => {
+            (AlgorithmKind::IpHash, POINTS_PER_WEIGHT, By::Client(prefixes))
+        }
+        None if carriers.iter().any(Carrier::takes_names) => {
+            (AlgorithmKind::ConsistentHash, POINTS_PER_WEIGHT, By::Name)
+        }
+        None => return None,
+    };
+    Some(Placement { selection: selections.get(pool, kind, replicas), by })
 }
 
 fn attributes(cookie: &Cookie) -> Attributes<'_> {

@@ -23,7 +23,12 @@ pub(super) fn survey(config: &Config, lookup: &Lookup<'_>) -> Result<Addresses, 
     let mut faults = clash::faults(config);
     let mut addresses = Addresses::new();
     for service in &config.services {
-        faults.extend(too_large(service));
+        let hashes = service.policy == Policy::ConsistentHash;
+        let replicas = hashes.then_some(POINTS_PER_WEIGHT);
+        let rules = config.rules.iter().filter(|rule| rule.service.value == service.id.value);
+        let algorithms = rules.filter_map(|rule| rule.affinity.as_ref()?.algorithm.as_ref());
+        let most = algorithms.map(|algorithm| algorithm.replicas).chain(replicas).max();
+        faults.extend(most.and_then(|replicas| too_large(service, replicas)));
         for backend in &service.backends {
             match address(backend, lookup) {
                 Ok(address) => {
@@ -52,10 +57,10 @@ fn address(backend: &Backend, lookup: &Lookup<'_>) -> io::Result<SocketAddr> {
     first.ok_or_else(|| io::Error::other("the name has no address"))
 }
 
-fn too_large(service: &Service) -> Option<Fault> {
+fn too_large(service: &Service, replicas: u32) -> Option<Fault> {
     let weight: u64 = service.backends.iter().map(|b| u64::from(b.weight)).sum();
-    let points = weight * u64::from(POINTS_PER_WEIGHT);
-    (service.policy == Policy::ConsistentHash && points > MAX_POINTS).then(|| {
+    let points = weight * u64::from(replicas);
+    (points > MAX_POINTS).then(|| {
         service.id.at.fault(
             format!("the weights add up to {weight}, which makes a ring of {points} points"),
             format!("expected at most {MAX_POINTS} points; divide all weights by the same number"),

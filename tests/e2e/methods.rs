@@ -177,3 +177,48 @@ fn cookie_attributes_of_spec_5_are_written() {
     }
     assert!(!cookie.contains("SameSite") && !cookie.contains("Domain"), "{cookie}");
 }
+
+#[test]
+fn an_algorithm_of_the_rule_places_by_header_and_without_it_as_usual() {
+    let backends = three();
+    let line = "algorithm: { type: header-hash, headerHash: { header: X-User-ID }, \
+                consistentHash: { replicas: 150 }, ipHash: { useXForwardedFor: true } }";
+    let setup = setup(&backends).sticky_with(line);
+    let (one, other) = (Gateway::start(&setup), Gateway::start(&setup));
+    let mut homes = BTreeSet::new();
+    for n in 0..12 {
+        let request = Request::get("/").with("X-User-ID", &format!("user {n}"));
+        let first = one.client().send(&request).backend();
+        assert_eq!(one.client().send(&request).backend(), first);
+        assert_eq!(other.client().send(&request).backend(), first);
+        homes.insert(first);
+    }
+    assert_eq!(homes.len(), 3);
+    let without: BTreeSet<_> = (0..3).map(|_| one.client().get("/").backend()).collect();
+    assert_eq!(without.len(), 3, "never one backend for all who do not say");
+}
+
+#[test]
+fn an_algorithm_by_address_counts_forwarded_ones_only_where_it_is_told_to() {
+    let backends = three();
+    for (forwarded, spread) in [(true, 3), (false, 1)] {
+        for kind in ["consistent-hash", "ip-hash", "maglev"] {
+            let spread = if kind == "ip-hash" { spread } else { 3 };
+            let line = format!(
+                "algorithm: {{ type: {kind}, ipHash: {{ useXForwardedFor: {forwarded} }} }}"
+            );
+            let setup = setup(&backends).sticky_with(&line);
+            let gateway = Gateway::start(&setup.server("trustedProxies: [127.0.0.1]"));
+            let homes: BTreeSet<_> = (0..40)
+                .map(|n| {
+                    let from = format!("10.0.0.{n}");
+                    let request = Request::get("/").with("X-Forwarded-For", &from);
+                    let home = gateway.client().send(&request).backend();
+                    assert_eq!(gateway.client().send(&request).backend(), home, "{kind}");
+                    home
+                })
+                .collect();
+            assert_eq!(homes.len(), spread, "{kind} {forwarded}");
+        }
+    }
+}

@@ -10,7 +10,8 @@ fn service(health: &[(&str, Health)]) -> Service {
     let members =
         health.iter().flat_map(|(id, health)| fixture::members(&[(*id, 1)], *health)).collect();
     let pool = Pool::new("s".into(), members, None);
-    let selection = Selection::RoundRobin(Arc::new(RoundRobin::build(&pool.pingora_view())));
+    let turns = RoundRobin::build(&pool.pingora_view());
+    let selection = Arc::new(Selection::RoundRobin(Arc::new(turns)));
     let second = Duration::from_secs(1);
     Service {
         metrics: Metrics::new().unwrap().service(&pool.service),
