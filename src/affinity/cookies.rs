@@ -4,6 +4,8 @@
 use super::adopted::Adopted;
 use super::names::CookieNames;
 use ahash::AHashSet;
+use http::HeaderMap;
+use http::header::COOKIE;
 use smallvec::SmallVec;
 
 /// Keys that are tried for one request; a client that sends more is playing.
@@ -142,6 +144,13 @@ enum Keep<'h> {
     /// The name, with this part of the value.
     Value(&'h [u8]),
     Nothing,
+}
+
+/// Whether a request carries a cookie of this name.
+pub fn carries(headers: &HeaderMap, name: &[u8]) -> bool {
+    let lines = headers.get_all(COOKIE).iter();
+    let mut pairs = lines.flat_map(|line| line.as_bytes().split(|byte| *byte == b';'));
+    pairs.any(|pair| Pair::of(pair).is_some_and(|pair| pair.name == name))
 }
 
 struct Pair<'h> {

@@ -85,7 +85,7 @@ const SUPPORTED: &Table = &[
     (Feature::KeyOver, true),
     (Feature::CookieExpires, true),
     (Feature::CookieExtensions, true),
-    (Feature::CookieIsEssential, false),
+    (Feature::CookieIsEssential, true),
     (Feature::SameSiteUnspecified, true),
     (Feature::Reject, true),
     (Feature::AffinityOfService, false),

@@ -73,7 +73,7 @@ fn entry<'a>(node: &'a mut Node, key: &str) -> Option<&'a mut Node> {
 /// Everything is checked even where the section is off.
 fn read(mut section: Section) -> Option<Affinity> {
     let enabled = section.value("enabled", Scalar::flag).unwrap_or(true);
-    section.later(&["onFull", "exposeBackend", "burst", "consent", "learn", "envelope"]);
+    section.later(&["onFull", "burst", "learn", "envelope"]);
     let travel = method::read(&mut section);
     let duration = section.value("duration", |s| s.duration(SECOND));
     let idle = section.value("idleTimeout", |s| s.duration(SECOND));
@@ -88,6 +88,15 @@ fn read(mut section: Section) -> Option<Affinity> {
         source_ip: travel.source_ip,
         adopt: travel.adopt,
         algorithm: method::algorithm(&mut section),
+        expose_backend: section
+            .value("exposeBackend", |s| {
+                s.checked("the name of a header", |name| name.is_empty() || is_token(name))
+            })
+            .unwrap_or_default()
+            .to_ascii_lowercase(),
+        consent: section
+            .section("consent")
+            .value("cookie", |s| s.checked("the name of a cookie", is_token)),
         keys: keys(&mut section),
         key_rotation: section.value("keyRotation", rotation).flatten(),
         idle_timeout: idle.or(duration).unwrap_or(Duration::from_mins(30)),
@@ -166,7 +175,6 @@ fn keys(section: &mut Section) -> Vec<Key> {
 }
 
 fn cookie(mut cookie: Section, duration: Option<Duration>, by_policy: bool) -> Cookie {
-    cookie.later(&["isEssential"]);
     let secure = [("auto", Secure::Auto), ("true", Secure::Always), ("false", Secure::Never)];
     let same_site = [
         ("lax", SameSite::Lax),
@@ -208,6 +216,7 @@ fn cookie(mut cookie: Section, duration: Option<Duration>, by_policy: bool) -> C
         same_site: cookie
             .value("sameSite", |s| s.choice(&same_site, &[]))
             .unwrap_or(usual_same_site),
+        is_essential: cookie.value("isEssential", Scalar::flag).unwrap_or(false),
         expires: cookie.value("expires", |s| s.duration(SECOND)),
         extensions: cookie.values("extensions", |s| {
             s.checked("an attribute such as Partitioned or Priority=High", |text| {

@@ -279,6 +279,10 @@ pub struct Affinity {
     pub adopt: Vec<Adopt>,
     /// `None`: the service's policy places new clients.
     pub algorithm: Option<Algorithm>,
+    /// The response header that names service, version and backend, in lower case; empty for none.
+    pub expose_backend: String,
+    /// `consent.cookie`: before a client has it, a cookie that is not essential is not set.
+    pub consent: Option<String>,
     /// First seals, all open. Empty: the generated key.
     pub keys: Vec<Key>,
     /// `None`: one key for good.
@@ -475,6 +479,8 @@ pub struct Cookie {
     pub secure: Secure,
     /// Sent from other sites or not.
     pub same_site: SameSite,
+    /// Whether it is set without consent.
+    pub is_essential: bool,
     /// How long after a response the browser is told to forget it.
     pub expires: Option<Duration>,
     /// Further attributes, as they are written.

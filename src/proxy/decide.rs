@@ -193,7 +193,8 @@ pub fn identify(
     };
     let placement = stickiness.placement.as_ref();
     let place = placement.and_then(|placement| placement.by.key(caller, headers));
-    let nothing = Identified { used_header, place, stamps: true, ..nothing };
+    let stamps = stickiness.may_write(headers);
+    let nothing = Identified { used_header, place, stamps, ..nothing };
     let policies = stickiness.policies;
     match course(meant, policies) {
         Course::Stay { member, kept, refresh } => {

@@ -7,6 +7,7 @@ use super::front::ClientIo;
 use super::private::private;
 use super::refusal::REASON_HEADER;
 use crate::model::clock;
+use crate::snapshot::Rule;
 use http::StatusCode;
 use http::header::{CACHE_CONTROL, SET_COOKIE};
 use pingora::Result;
@@ -39,7 +40,11 @@ pub(super) fn respond(
         }
     }
     let snapshot = Arc::clone(&ctx.snapshot);
-    let rule = ctx.rule.and_then(|at| snapshot.rule(at)).filter(|_| ctx.stamps);
+    let rule = ctx.rule.and_then(|at| snapshot.rule(at));
+    if let Some(rule) = rule {
+        expose(rule, response, ctx)?;
+    }
+    let rule = rule.filter(|_| ctx.stamps);
     let sticky = rule.and_then(|rule| Some((rule.stickiness.as_ref()?, &*rule.service)));
     let (Some(sticky), Some(answered)) = (sticky, &ctx.backend) else {
         return Ok(());
@@ -60,4 +65,19 @@ pub(super) fn respond(
         response.insert_header(CACHE_CONTROL, value)?;
     }
     Ok(())
+}
+
+/// Tells who answered, where the operator wants that told.
+fn expose(rule: &Rule, response: &mut ResponseHeader, ctx: &Ctx) -> Result<()> {
+    let header = rule.stickiness.as_ref().and_then(|stickiness| stickiness.expose_backend.as_ref());
+    let (Some(header), Some(member)) = (header, &ctx.backend) else { return Ok(()) };
+    let (service, backend) = (&rule.service.pool.service, &member.backend);
+    let version = match &*backend.version {
+        "" => String::new(),
+        version => format!("; version={version}"),
+    };
+    response.insert_header(
+        header.clone(),
+        format!("service={service}{version}; backend={}", backend.id),
+    )
 }

@@ -3,6 +3,7 @@
 use super::carrier::{Carrier, Codec, Place};
 use super::placement::{By, Placement, Prefixes};
 use super::selections::Selections;
+use crate::affinity::cookies::carries;
 use crate::affinity::course::{Failback, OnDraining, OnMissing, OnUnhealthy};
 use crate::affinity::formats::{Carrier as Rides, Format, Over, Table, Target};
 use crate::affinity::sealed::associated;
@@ -15,8 +16,8 @@ use crate::config::{
 };
 use crate::model::{Secret, UnixTime};
 use crate::pool::{Member, Pool};
-use http::HeaderName;
 use http::header::SET_COOKIE;
+use http::{HeaderMap, HeaderName};
 use std::sync::Arc;
 
 /// How clients of one rule are kept with their backend.
@@ -35,6 +36,10 @@ pub struct Stickiness {
     pub policies: Policies,
     /// The status of a refusal by policy.
     pub reject_status: u16,
+    /// The response header that names who answered.
+    pub expose_backend: Option<HeaderName>,
+    /// The cookie by which a client has consented to ours; `None` where none is needed.
+    consent: Option<Box<[u8]>>,
     set_cookie: SetCookie,
 }
 
@@ -83,6 +88,12 @@ impl Stickiness {
             adopted: adopted.map(|a| Adopted::new(&a.cookie, &foreign(a), &targets)).collect(),
             placement: placement(affinity, &carriers, pool, selections),
             carriers,
+            expose_backend: affinity.expose_backend.parse().ok(),
+            consent: affinity
+                .consent
+                .as_ref()
+                .filter(|_| !affinity.cookie.is_essential)
+                .map(|name| name.as_bytes().into()),
             terms: terms(affinity),
             policies: policies(affinity),
             reject_status: affinity.reject_status,
@@ -92,6 +103,13 @@ impl Stickiness {
     /// What a rule reads from the cookies of a request.
     pub fn wanted(&self) -> Wanted<'_> {
         Wanted { names: self.names.as_ref(), adopted: &self.adopted }
+    }
+
+    /// Whether a key may be written to this client: always in a header, in a cookie when it is
+    /// essential or the client has consented to cookies.
+    pub fn may_write(&self, headers: &HeaderMap) -> bool {
+        let in_cookie = self.carriers.first().is_some_and(|c| c.place == Place::Cookie);
+        self.consent.as_ref().filter(|_| in_cookie).is_none_or(|name| carries(headers, name))
     }
 
     /// The response header that carries `binding` to the backend at place `at` of the pool. `nonce`

@@ -222,3 +222,32 @@ fn an_algorithm_by_address_counts_forwarded_ones_only_where_it_is_told_to() {
         }
     }
 }
+
+#[test]
+fn nothing_is_set_before_the_client_has_consented() {
+    let backends = three();
+    let consent = "consent: { cookie: cookies-ok }";
+    let gateway = Gateway::start(&setup(&backends).sticky_with(consent));
+    let mut client = gateway.client();
+    assert!(client.get("/").cookies().is_empty());
+    client.put("cookies-ok", "yes");
+    let bound = client.get("/");
+    assert_eq!(bound.cookies().len(), 1);
+    assert_eq!(bound.seen_fields("cookie"), ["cookies-ok=yes"], "consent is the application's");
+    assert_eq!(client.get("/").backend(), bound.backend());
+    let essential =
+        setup(&backends).sticky_with(consent).sticky_with("cookie: { isEssential: true }");
+    let gateway = Gateway::start(&essential);
+    assert_eq!(gateway.client().get("/").cookies().len(), 1, "an essential cookie needs none");
+}
+
+#[test]
+fn who_answered_is_told_where_the_operator_wants_it() {
+    let backends = three();
+    let gateway = Gateway::start(&setup(&backends).sticky_with("exposeBackend: X-Served-By"));
+    let answer = gateway.client().get("/");
+    let told = format!("service=app; backend={}", answer.backend());
+    assert_eq!(answer.field("x-served-by"), Some(told.as_str()));
+    let gateway = Gateway::start(&setup(&backends).sticky());
+    assert!(gateway.client().get("/").field("x-served-by").is_none());
+}
