@@ -2,6 +2,7 @@
 //! and gets a key of ours with the first response.
 
 use super::formats::{Format, Reading, Table, Target};
+use super::resolve::Terms;
 use crate::model::UnixTime;
 
 /// One foreign cookie that is honoured.
@@ -17,10 +18,15 @@ impl Adopted {
         Self { cookie: cookie.as_bytes().into(), table: Table::new(format, targets) }
     }
 
-    /// The backend that `value` names, by its place among the targets.
-    pub fn backend(&self, value: &[u8], now: UnixTime) -> Option<usize> {
+    /// The backend that `value` names, by its place among the targets. Where it carries dates, they
+    /// are held to `terms`.
+    pub fn backend(&self, value: &[u8], terms: Terms, now: UnixTime) -> Option<usize> {
         match self.table.read(value, now) {
-            Reading::Backend { at, .. } => Some(at),
+            Reading::Backend { at, dates, .. } => {
+                let since = |then: Option<UnixTime>| then.map_or(0, |then| now.seconds_since(then));
+                let holds = since(dates.last) <= terms.idle && since(dates.first) <= terms.absolute;
+                holds.then_some(at)
+            }
             Reading::NoKey | Reading::Expired | Reading::Unknown | Reading::Malformed => None,
         }
     }

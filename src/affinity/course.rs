@@ -63,7 +63,7 @@ pub struct Policies {
 /// What is to be done.
 #[derive(Debug)]
 pub enum Course<'p> {
-    /// The client goes to this backend, which its key names (or to which it returns).
+    /// The client goes to this backend, which its key names.
     Stay {
         /// Its backend.
         member: &'p Arc<Member>,
@@ -71,6 +71,16 @@ pub enum Course<'p> {
         kept: Kept,
         /// Whether it is to be written anew.
         refresh: bool,
+    },
+    /// The client goes back to the backend that it had to leave; should that refuse after all, it
+    /// stays where it is.
+    Return {
+        /// Where it belongs.
+        home: &'p Arc<Member>,
+        /// Where it is.
+        from: &'p Arc<Member>,
+        /// What of the key stays when it is written anew.
+        kept: Kept,
     },
     /// The client is placed anew and bound to whoever answers.
     Move {
@@ -97,10 +107,10 @@ pub enum Course<'p> {
 /// Applies `policies` to what a key means.
 pub fn course(resolution: Resolution<'_>, policies: Policies) -> Course<'_> {
     match resolution {
-        Resolution::Bound { kept, home: Some(home), .. }
+        Resolution::Bound { member, kept, home: Some(home), .. }
             if policies.failback == Failback::Immediate =>
         {
-            Course::Stay { member: home, kept: Kept { home: None, ..kept }, refresh: true }
+            Course::Return { home, from: member, kept }
         }
         Resolution::Bound { member, kept, refresh, .. } => Course::Stay { member, kept, refresh },
         Resolution::Draining { member, kept, refresh, idle } => match policies.on_draining {

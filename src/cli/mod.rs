@@ -1,7 +1,9 @@
 //! The command line: what the operator asked for, carried out, and the exit code.
 
 mod demo;
+mod explain;
 mod import;
+mod plan;
 
 use crate::server::{self, Files};
 use clap::{Args, Parser, Subcommand};
@@ -23,6 +25,10 @@ enum Command {
     Run(Sources),
     /// Say whether the files are valid: exit code 0, or 1 with every fault on standard error.
     Check(Sources),
+    /// Say what would happen to a request, and why.
+    Explain(Explain),
+    /// Say what a change of the configuration moves: `plan -c OLD -- -c NEW`.
+    Plan(plan::Change),
     /// Serve three toy backends and the gateway in one process, to try it out.
     Demo(DemoOptions),
     /// Print a fresh secret for `sessionAffinity.keys`.
@@ -49,6 +55,17 @@ struct Sources {
     /// A configuration file; several are merged in order.
     #[arg(short = 'c', long = "config", value_name = "FILE", required = true)]
     config: Vec<PathBuf>,
+}
+
+#[derive(Args, Debug)]
+struct Explain {
+    #[command(flatten)]
+    sources: Sources,
+    #[command(flatten)]
+    question: explain::Question,
+    /// As JSON.
+    #[arg(long)]
+    json: bool,
 }
 
 #[derive(Args, Debug)]
@@ -83,6 +100,10 @@ impl Command {
                 println!("{} is valid", names.join(" + "));
                 Ok(())
             }
+            Self::Explain(Explain { sources, question, json }) => {
+                explain::run(&files(None, sources.config), &question, json)
+            }
+            Self::Plan(change) => plan::run(change),
             Self::Demo(options) => demo::run(options.config, options.backends_only),
             Self::Keygen => {
                 println!("{}", server::keygen());

@@ -90,7 +90,10 @@ fn read(mut section: Section) -> Option<Affinity> {
         algorithm: method::algorithm(&mut section),
         expose_backend: section
             .value("exposeBackend", |s| {
-                s.checked("the name of a header", |name| name.is_empty() || is_token(name))
+                s.checked("the name of a header that is not spoken for", |name| {
+                    let lower = name.to_ascii_lowercase();
+                    name.is_empty() || (is_token(name) && !method::is_spoken_for(&lower))
+                })
             })
             .unwrap_or_default()
             .to_ascii_lowercase(),

@@ -46,7 +46,9 @@ pub(super) fn read(section: &mut Section) -> Travel {
         }
     }
     let header_name = section.value("headerName", |s| {
-        s.checked("the name of a header", |name| name.len() <= 64 && is_token(name))
+        s.checked("the name of a header that is not spoken for by HTTP or the gateway", |name| {
+            name.len() <= 64 && is_token(name) && !is_spoken_for(&name.to_ascii_lowercase())
+        })
     });
     let over = [("id", KeyOver::Id), ("address", KeyOver::Address)];
     let mut source = section.section("sourceIP");
@@ -70,6 +72,40 @@ pub(super) fn read(section: &mut Section) -> Travel {
         adopt: section.sections("adopt").into_iter().filter_map(adopt).collect(),
         by_policy: policy.is_some(),
     }
+}
+
+/// Headers that frame a message, belong to one connection, route, or are written by the gateway: a
+/// key in one of them would break HTTP.
+pub(super) fn is_spoken_for(name: &str) -> bool {
+    const NAMES: &[&str] = &[
+        "authorization",
+        "cache-control",
+        "connection",
+        "content-encoding",
+        "content-length",
+        "content-type",
+        "cookie",
+        "date",
+        "expect",
+        "forwarded",
+        "host",
+        "keep-alive",
+        "location",
+        "proxy-authenticate",
+        "proxy-authorization",
+        "proxy-connection",
+        "retry-after",
+        "server",
+        "set-cookie",
+        "te",
+        "trailer",
+        "transfer-encoding",
+        "upgrade",
+        "via",
+        "x-request-id",
+        "x-stickfast-reason",
+    ];
+    NAMES.contains(&name) || name.starts_with("x-forwarded-") || name.starts_with("x-affinity-")
 }
 
 /// `algorithm`. Option blocks of types that are not chosen are checked all the same.

@@ -11,6 +11,8 @@ use pingora_core::upstreams::peer::{BasicPeer, HttpPeer};
 use pingora_core::{Error, ErrorType, Result};
 use pingora_load_balancing::Backend as PingoraBackend;
 use pingora_load_balancing::health_check::{HealthCheck, HttpHealthCheck, TcpHealthCheck};
+use sha2::{Digest, Sha256};
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -62,8 +64,8 @@ impl Check {
                 let (member, header) = (Arc::clone(member), self.incarnation_header.clone());
                 check.validator = Some(Box::new(move |answer| {
                     let told = answer.headers.get(&header).and_then(|value| value.to_str().ok());
-                    if let Some(incarnation) = told.filter(|told| told.len() <= LONGEST) {
-                        member.note_incarnation(incarnation);
+                    if let Some(incarnation) = told {
+                        member.note_incarnation(&shortened(incarnation));
                     }
                     match answer.status.as_u16() {
                         200..=399 => Ok(()),
@@ -93,6 +95,16 @@ type AnyCheck = Box<dyn HealthCheck + Send + Sync>;
 
 /// Longest incarnation that fits into a key with everything else.
 const LONGEST: usize = 32;
+
+/// A longer one (a UUID has 36 characters) is told by its hash.
+fn shortened(incarnation: &str) -> Cow<'_, str> {
+    if incarnation.len() <= LONGEST {
+        return Cow::Borrowed(incarnation);
+    }
+    let digest: [u8; 32] = Sha256::digest(incarnation.as_bytes()).into();
+    let start = digest.first_chunk().copied().unwrap_or_default();
+    Cow::Owned(format!("{:032x}", u128::from_be_bytes(start)))
+}
 
 struct Recorder {
     inner: AHashMap<BackendId, AnyCheck>,
@@ -127,5 +139,19 @@ impl HealthCheck for Recorder {
     /// Only for Pingora's own count, which nobody reads.
     fn health_threshold(&self, _success: bool) -> usize {
         1
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_long_incarnation_is_told_by_its_hash_and_a_short_one_as_it_is() {
+        assert_eq!(shortened("start-7"), "start-7");
+        let [one, other] =
+            ["0", "1"].map(|end| format!("3f2504e0-4f89-41d3-9a0c-0305e82c330{end}"));
+        assert_eq!(shortened(&one).len(), LONGEST);
+        assert_ne!(shortened(&one), shortened(&other));
     }
 }

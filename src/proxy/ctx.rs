@@ -110,7 +110,14 @@ impl Ctx {
     pub(super) fn give_up_on_backend(&mut self) {
         let Some(member) = self.backend.clone() else { return };
         member.metrics.retries.inc();
-        if self.bond.as_ref().is_some_and(|bond| Arc::ptr_eq(&bond.member, &member)) {
+        let bond = self.bond.as_mut().filter(|bond| Arc::ptr_eq(&bond.member, &member));
+        if let Some(bond) = bond {
+            if let Some(here) = bond.until_then.take() {
+                // its home does not serve after all: the client stays where it is
+                *bond = *here;
+                self.tried.push(member);
+                return;
+            }
             self.brought = Brought::Down;
             self.cause = Some(Cause::Unhealthy);
             self.from = Some(member.backend.id.clone());

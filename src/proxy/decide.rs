@@ -29,6 +29,8 @@ pub struct Bond {
     refresh: bool,
     /// Whether the client is to leave it although it serves.
     leaves: bool,
+    /// Where the client is while it is called home, should its home refuse.
+    pub until_then: Option<Box<Bond>>,
 }
 
 /// What the cookies of a request say, and what is done about it.
@@ -132,10 +134,9 @@ fn read<'p, 'h>(
             | Resolution::Restarted { .. }) => return Read::Key { meant, header },
         }
     }
-    let mut foreign = found
-        .foreign
-        .iter()
-        .filter_map(|(at, value)| stickiness.adopted.get(*at)?.backend(value, now));
+    let mut foreign = found.foreign.iter().filter_map(|(at, value)| {
+        stickiness.adopted.get(*at)?.backend(value, stickiness.terms, now)
+    });
     if let Some(at) = foreign.next() {
         let named = Presented::Named(at);
         let meant = match resolve(&named, &service.pool, stickiness.terms, now, 0) {
@@ -143,8 +144,10 @@ fn read<'p, 'h>(
             Resolution::Bound { member, kept, home, .. } => {
                 Resolution::Bound { member, kept, refresh: true, home }
             }
+            Resolution::Draining { member, kept, idle, .. } => {
+                Resolution::Draining { member, kept, refresh: true, idle }
+            }
             other @ (Resolution::Place(_)
-            | Resolution::Draining { .. }
             | Resolution::Down { .. }
             | Resolution::Gone { .. }
             | Resolution::Restarted { .. }) => other,
@@ -199,8 +202,34 @@ pub fn identify(
     match course(meant, policies) {
         Course::Stay { member, kept, refresh } => {
             let elsewhere = if_refused(policies);
-            let bond =
-                Some(Bond { member: Arc::clone(member), elsewhere, kept, refresh, leaves: false });
+            let bond = Some(Bond {
+                member: Arc::clone(member),
+                elsewhere,
+                kept,
+                refresh,
+                leaves: false,
+                until_then: None,
+            });
+            Identified { brought: Brought::Valid, bond, ..nothing }
+        }
+        Course::Return { home, from, kept } => {
+            let elsewhere = if_refused(policies);
+            let here = Bond {
+                member: Arc::clone(from),
+                elsewhere,
+                kept: kept.clone(),
+                refresh: false,
+                leaves: false,
+                until_then: None,
+            };
+            let bond = Some(Bond {
+                member: Arc::clone(home),
+                elsewhere,
+                kept: Kept { home: None, ..kept },
+                refresh: true,
+                leaves: false,
+                until_then: Some(Box::new(here)),
+            });
             Identified { brought: Brought::Valid, bond, ..nothing }
         }
         Course::Move { cause, from, left } => {
@@ -210,13 +239,20 @@ pub fn identify(
                 kept,
                 refresh: false,
                 leaves: true,
+                until_then: None,
             });
             Identified { brought: cause.brought(), cause: Some(cause), from, bond, ..nothing }
         }
         Course::Once { cause, member, kept } => {
             let elsewhere = Elsewhere::Visits;
-            let bond =
-                Bond { member: Arc::clone(member), elsewhere, kept, refresh: false, leaves: true };
+            let bond = Bond {
+                member: Arc::clone(member),
+                elsewhere,
+                kept,
+                refresh: false,
+                leaves: true,
+                until_then: None,
+            };
             let bond = Some(bond);
             Identified { brought: cause.brought(), cause: Some(cause), bond, ..nothing }
         }
@@ -266,12 +302,14 @@ fn best<'s>(
             | Presented::Unreadable(_) => UnixTime(0),
         };
         let worth = match &resolution {
-            Resolution::Place(Cause::IdleExpired | Cause::TooOld) => 1,
+            // an unsealed key has no time, so one that names nobody must not hide one that does
+            Resolution::Place(Cause::IdleExpired | Cause::TooOld)
+            | Resolution::Gone { from: None } => 1,
             Resolution::Place(_) => 0,
             Resolution::Bound { .. }
             | Resolution::Draining { .. }
             | Resolution::Down { .. }
-            | Resolution::Gone { .. }
+            | Resolution::Gone { from: Some(_) }
             | Resolution::Restarted { .. } => 2,
         };
         let rank = (worth, seen, candidate.current);

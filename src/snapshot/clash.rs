@@ -2,8 +2,8 @@
 //! one another.
 
 use crate::affinity::CookieNames;
-use crate::config::{Affinity, Config, Fault, Rule};
-use ahash::AHashMap;
+use crate::config::{Affinity, Config, Fault, Method, Rule};
+use ahash::{AHashMap, AHashSet};
 use std::collections::hash_map::Entry;
 
 /// The names that more than one service would write.
@@ -37,12 +37,24 @@ pub(super) fn faults(config: &Config) -> Vec<Fault> {
                     faults.push(affinity.at.fault(
                         format!(
                             "rules {} and {} write the cookie {name} for service {service} with \
-                             different keys, so that each would undo what the other wrote",
+                             different keys or encodings, so that each would undo what the other wrote",
                             other.id.value, rule.id.value
                         ),
-                        "give both the same keys and keyRotation, or one of them another cookie.name",
+                        "give both the same keys, keyRotation and encoding, or one of them another cookie.name",
                     ));
                 }
+            }
+        }
+    }
+    let ours: AHashSet<&str> = sticky(config).map(|(_, a)| a.cookie.name.as_str()).collect();
+    for affinity in config.rules.iter().filter_map(|rule| rule.affinity.as_ref()) {
+        let mut adopted = AHashSet::new();
+        for name in affinity.adopt.iter().map(|adopt| adopt.cookie.as_str()) {
+            if ours.contains(name) || suffixed.contains_key(name) || !adopted.insert(name) {
+                faults.push(affinity.at.fault(
+                    format!("the cookie {name} that is to be adopted has another meaning as well"),
+                    "give our cookie another name, and adopt each name once",
+                ));
             }
         }
     }
@@ -62,9 +74,13 @@ fn same_keys(one: &Affinity, other: &Affinity) -> bool {
     let keys = |affinity: &Affinity| {
         affinity.keys.iter().map(|key| (key.id, key.secret.clone())).collect::<Vec<_>>()
     };
-    one.key_rotation == other.key_rotation && keys(one) == keys(other)
+    let looks = |affinity: &Affinity| (affinity.encoding, affinity.key_over);
+    one.key_rotation == other.key_rotation && keys(one) == keys(other) && looks(one) == looks(other)
 }
 
+/// Rules whose key rides in a cookie.
 fn sticky(config: &Config) -> impl Iterator<Item = (&Rule, &Affinity)> {
-    config.rules.iter().filter_map(|rule| rule.affinity.as_ref().map(|affinity| (rule, affinity)))
+    let rules = config.rules.iter();
+    let sticky = rules.filter_map(|rule| rule.affinity.as_ref().map(|affinity| (rule, affinity)));
+    sticky.filter(|(_, affinity)| affinity.methods.contains(&Method::Cookie))
 }

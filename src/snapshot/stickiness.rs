@@ -251,8 +251,10 @@ pub(super) fn terms(affinity: &Affinity) -> Terms {
     let seconds =
         |duration: std::time::Duration| u32::try_from(duration.as_secs()).unwrap_or(u32::MAX);
     let idle = seconds(affinity.idle_timeout);
-    let in_browser =
-        affinity.cookie.max_age.map_or(idle, |age| u32::try_from(age).unwrap_or(u32::MAX));
+    // browsers let Max-Age decide where both are given
+    let expires = affinity.cookie.expires.map(|after| after.as_secs());
+    let in_browser = affinity.cookie.max_age.or(expires);
+    let in_browser = in_browser.map_or(idle, |age| u32::try_from(age).unwrap_or(u32::MAX));
     Terms {
         idle,
         absolute: seconds(affinity.absolute_timeout),

@@ -4,7 +4,7 @@
 
 use super::clash;
 use crate::balance::POINTS_PER_WEIGHT;
-use crate::config::{Backend, Config, Fault, Policy, Service};
+use crate::config::{Backend, Config, Encoding, Fault, KeyOver, Policy, Service};
 use ahash::AHashMap;
 use std::io;
 use std::net::SocketAddr;
@@ -41,7 +41,41 @@ pub(super) fn survey(config: &Config, lookup: &Lookup<'_>) -> Result<Addresses, 
             }
         }
     }
+    faults.extend(indistinct(config, &addresses));
     if faults.is_empty() { Ok(addresses) } else { Err(faults) }
+}
+
+/// Backends that an unsealed key cannot tell apart: their clients would land on the first of them.
+fn indistinct(config: &Config, addresses: &Addresses) -> Vec<Fault> {
+    let mut faults = Vec::new();
+    for rule in &config.rules {
+        let Some(affinity) = &rule.affinity else { continue };
+        let by_address = match (affinity.encoding, affinity.key_over) {
+            (Encoding::Secure | Encoding::Hash, _) => continue,
+            (Encoding::Plain, _) | (_, KeyOver::Address) => true,
+            (Encoding::HashCookie | Encoding::ArrCookie, KeyOver::Id) => false,
+        };
+        let service = config.services.iter().find(|s| s.id.value == rule.service.value);
+        let mut seen = AHashMap::new();
+        for backend in service.iter().flat_map(|service| &service.backends) {
+            let name = if by_address {
+                let Some(address) = addresses.get(&backend.address.value) else { continue };
+                address.to_string()
+            } else {
+                backend.id.value.to_lowercase()
+            };
+            if let Some(first) = seen.insert(name, &backend.id.value) {
+                faults.push(affinity.at.fault(
+                    format!(
+                        "rule {} writes keys that cannot tell backend {} from {first}",
+                        rule.id.value, backend.id.value
+                    ),
+                    "use `encoding: secure`, or give the backends ids (or addresses) that differ",
+                ));
+            }
+        }
+    }
+    faults
 }
 
 /// Those faults alone.

@@ -20,6 +20,7 @@ mod harness;
 mod affinity;
 mod balancing;
 mod cookies;
+mod explain;
 mod failures;
 mod forwarding;
 mod health;

@@ -141,3 +141,20 @@ fn a_restarted_backend_is_not_handed_the_sessions_it_lost() {
     client.get("/again");
     assert_eq!(gateway.verdict_of("/again"), "VN");
 }
+
+#[test]
+fn a_client_whose_home_refuses_stays_where_it_is() {
+    let backends = ["b1", "b2", "b3"].map(Backend::start);
+    let setup =
+        Setup::of(&[&backends[0], &backends[1], &backends[2]]).sticky_with("failback: immediate");
+    let gateway = Gateway::start(&setup);
+    let mut client = gateway.client();
+    let home = client.get("/").backend();
+    stop(&backends, &home);
+    let away = client.get("/").backend();
+    for _ in 0..5 {
+        let answer = client.get("/stays");
+        assert_eq!((answer.backend(), answer.cookies().len()), (away.clone(), 0));
+    }
+    assert_eq!(gateway.verdict_of("/stays"), "VN");
+}

@@ -10,6 +10,7 @@ fn words(course: &Course<'_>) -> String {
     let id = |member: &Arc<Member>| member.backend.id.to_string();
     match course {
         Course::Stay { member, refresh, .. } => format!("stay {} {refresh}", id(member)),
+        Course::Return { home, from, .. } => format!("return to {} from {}", id(home), id(from)),
         Course::Move { cause, from, left } => {
             let from = from.as_ref().map_or("nowhere", BackendId::as_str);
             let left = left.as_ref().map_or("", |_| ", known");
@@ -61,7 +62,7 @@ fn every_meaning_meets_every_policy() {
         ("bound", usual, "stay b1 false"),
         ("due", usual, "stay b1 true"),
         ("away", failback(Failback::Never), "stay b1 false"),
-        ("away", failback(Failback::Immediate), "stay b2 true"),
+        ("away", failback(Failback::Immediate), "return to b2 from b1"),
         ("bound", failback(Failback::Immediate), "stay b1 false"),
         ("draining", draining(OnDraining::Keep), "stay b1 false"),
         ("draining", draining(OnDraining::RedistributeWhenIdle), "stay b1 false"),

@@ -24,7 +24,14 @@ fn service(health: &[(&str, Health)]) -> Service {
 fn bond(service: &Service, id: &str) -> Bond {
     let member = Arc::clone(service.pool.find(id).unwrap());
     let kept = Kept { issued: UnixTime(1), seen: UnixTime(1), tag: 1, home: None };
-    Bond { member, elsewhere: Elsewhere::Moves, kept, refresh: false, leaves: false }
+    Bond {
+        member,
+        elsewhere: Elsewhere::Moves,
+        kept,
+        refresh: false,
+        leaves: false,
+        until_then: None,
+    }
 }
 
 fn chosen(service: &Service, bond: Option<&Bond>, tried: &[&str]) -> String {

@@ -168,3 +168,37 @@ fn a_pattern_is_matched_in_normal_form() {
     let found = snapshot.route("h", "/~jo/x", &Method::GET, &HeaderMap::new());
     assert_eq!(found, Some(0));
 }
+
+#[test]
+fn keys_and_cookies_that_cannot_be_told_apart_are_faults() {
+    let process = Process::start();
+    let yaml = |affinity: &str| {
+        format!(
+            "
+gateway:
+  services:
+    s:
+      backends: [{{ id: a, address: 127.0.0.1:1 }}, {{ id: A, address: 127.0.0.1:1 }}]
+  router:
+    sessionAffinity: {affinity}
+"
+        )
+    };
+    for (affinity, word) in [
+        ("{ policy: HashCookie }", "cannot tell backend A from a"),
+        ("{ encoding: plain }", "cannot tell backend A from a"),
+        ("{ cookie: { name: Y }, adopt: [{ format: haproxy, cookie: Y }] }", "another meaning"),
+        (
+            "{ adopt: [{ format: haproxy, cookie: Y }, { format: nginx, cookie: Y }] }",
+            "another meaning",
+        ),
+        ("{ method: header, headerName: Content-Length }", "spoken for"),
+        ("{ exposeBackend: Host }", "spoken for"),
+    ] {
+        let fault = process.compile(&yaml(affinity)).err().unwrap_or_default();
+        assert!(fault.contains(word), "{affinity}: {fault}");
+    }
+    for fine in ["{ encoding: hash }", "{ adopt: [{ format: haproxy, cookie: Y }] }"] {
+        assert!(process.compile(&yaml(fine)).is_ok(), "{fine}");
+    }
+}
