@@ -3,7 +3,7 @@
 
 #![allow(
     clippy::expect_used,
-    reason = "a failed expectation ends a test; clippy.toml sees only functions marked #[test]"
+    reason = "a failed expectation ends a test; .clippy.toml sees only functions marked #[test]"
 )]
 
 use std::fs;

@@ -12,7 +12,7 @@
     clippy::expect_used,
     clippy::panic,
     clippy::indexing_slicing,
-    reason = "a failed expectation ends a test; clippy.toml sees only functions marked #[test]"
+    reason = "a failed expectation ends a test; .clippy.toml sees only functions marked #[test]"
 )]
 
 mod harness;
