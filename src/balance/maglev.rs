@@ -9,7 +9,7 @@
 //! - **Turns.** In turn each backend takes the entry it likes best of those left. Turn 0 of all comes
 //!   first, so that everyone owns an entry; turn `k` is due at `(k + ½) / weight`; the lesser id goes
 //!   first where two are due. With equal weights that is the paper's round robin.
-//! - **Clients.** SipHash-2-4 of the key under a secret; its upper half, as a fraction of 2³², is the
+//! - **Clients.** SipHash-2-4 of the key under the seed; its upper half, as a fraction of 2³², is the
 //!   entry, and where the owner does not fit, its lower half, as such a fraction, is the step (1 to
 //!   size − 1) to the next entry and on, each once. So the clients of one failed backend have ways
 //!   of their own, and every other backend takes its share of them.

@@ -4,7 +4,8 @@
 //! Point `i` of a backend: SHA-256(id ‖ 0 ‖ i / 4 as u32, big-endian), cut into four numbers of 64
 //! bits, of which it is number `i mod 4` (big-endian). Nothing else goes in, so every machine and
 //! every release lays out the same ring, and neither list order nor address matter. A client's
-//! place is a SipHash-2-4 of its key under a secret: who cannot compute it cannot aim.
+//! place is a SipHash-2-4 of its key under the seed that is handed in; a client can aim at a backend
+//! only if it knows the seed.
 
 use super::digest::{Fingerprint, numbers};
 use super::entrants::entrants;
@@ -21,7 +22,7 @@ pub const POINTS_PER_WEIGHT: u32 = 150;
 /// What a ring is built with besides its backends.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RingConfig {
-    /// Secret that clients' places are computed with. Gateways with the same seed agree.
+    /// What clients' places are computed with. Gateways with the same seed agree.
     pub seed: [u8; 16],
     /// Points for one unit of weight. More make the shares evener and the ring larger; 0 counts as
     /// 1, since a ring without points would turn everyone away.
