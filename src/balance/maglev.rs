@@ -27,7 +27,7 @@ use std::sync::Arc;
 /// What a table is built with besides its backends.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MaglevConfig {
-    /// Secret that clients' places are computed with. Gateways with the same seed agree.
+    /// What clients' places are computed with. Gateways with the same seed agree.
     pub seed: [u8; 16],
     /// Least number of entries. It is doubled until each backend can have 100, and the next prime
     /// taken. A new size moves almost every client, hence doubling: it is seldom.
