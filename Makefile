@@ -7,12 +7,17 @@ SHELL := /bin/bash
 MAKEFLAGS += --no-print-directory
 
 target := $(or $(CARGO_TARGET_DIR),target)
-scripts := .ci/run .ci/install-tools loadtest/run
+scripts := .ci/run .ci/install-tools .ci/install-peers loadtest/run tests/fuzz/run
+all_peers := haproxy envoy nginx traefik caddy
+peers := $(all_peers)
 
-.PHONY: help run test lint bench load doc install-tools
+# how long `make fuzz` tries each decoder
+FUZZ_SECONDS ?= 60
+
+.PHONY: help run test test-peers lint bench fuzz load doc install-tools
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-6s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
 
 run: install-tools ## build it, then serve a demo: three toy backends and the gateway before them
 	cargo build --release --locked
@@ -23,6 +28,7 @@ run: install-tools ## build it, then serve a demo: three toy backends and the ga
 test: lint ## everything CI runs: lint, documentation, documented examples, all tests
 	RUSTDOCFLAGS='-D warnings' cargo doc --locked --no-deps --lib
 	cargo test --locked --doc
+	@echo 'SKIPPED here, and counted so below: the tests against real peers ($(all_peers)): make test-peers runs them.'
 	@if cargo nextest --version >/dev/null 2>&1; then \
 		echo 'cargo nextest run --locked'; \
 		cargo nextest run --locked; \
@@ -30,6 +36,19 @@ test: lint ## everything CI runs: lint, documentation, documented examples, all 
 		echo 'cargo-nextest is not installed; cargo test runs the same tests, without time limits for each.'; \
 		echo 'cargo test --locked --lib --bins --tests --no-fail-fast'; \
 		cargo test --locked --lib --bins --tests --no-fail-fast; \
+	fi
+
+# All of a run are wanted: one that is missing fails it. Where one cannot be had, name the others.
+test-peers: install-tools ## tests against other load balancers, installed in target/peers; peers='envoy caddy' for some
+	@.ci/install-peers $(peers)
+	@left_out='$(filter-out $(peers),$(all_peers))'; \
+	if [[ -n $$left_out ]]; then echo "LEFT OUT, as you say: the tests against $$left_out."; fi
+	@if cargo nextest --version >/dev/null 2>&1; then \
+		echo 'cargo nextest run --locked --test e2e --run-ignored only $(peers:%=peers::%::)'; \
+		cargo nextest run --locked --test e2e --run-ignored only $(peers:%=peers::%::); \
+	else \
+		echo 'cargo test --locked --test e2e -- --ignored --test-threads 2 $(peers:%=peers::%::)'; \
+		cargo test --locked --test e2e -- --ignored --test-threads 2 $(peers:%=peers::%::); \
 	fi
 
 lint: install-tools ## formatting, clippy and the shell scripts; any finding fails
@@ -45,7 +64,11 @@ lint: install-tools ## formatting, clippy and the shell scripts; any finding fai
 	cargo clippy --locked --all-targets -- -D warnings
 
 bench: install-tools ## micro-benchmarks of the request path (criterion, release build)
-	cargo bench --locked --bench decision
+	cargo bench --locked --bench decision --bench decoders --bench tables --bench rewriting
+
+fuzz: install-tools ## every decoder against libFuzzer, FUZZ_SECONDS (60) each: see tests/fuzz/README.md
+	@.ci/install-tools c++
+	FUZZ_SECONDS=$(FUZZ_SECONDS) tests/fuzz/run
 
 load: install-tools ## load on a gateway of its own, on loopback: see loadtest/README.md
 	@.ci/install-tools wrk

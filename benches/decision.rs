@@ -13,21 +13,11 @@ mod support;
 use criterion::{Criterion, criterion_group, criterion_main};
 use http::{HeaderMap, Method, header};
 use std::hint::black_box;
-use std::net::{IpAddr, Ipv4Addr};
 use stickfast::affinity::sealed::OpenBuffer;
-use stickfast::affinity::{Binding, Stamp};
-use stickfast::proxy::decide::{self, Choice, Dice};
-use stickfast::snapshot::{Caller, Rule, Snapshot};
-use support::{NOW, snapshot, yaml};
+use stickfast::snapshot::{Rule, Snapshot};
+use support::{NOW, binding, decide, snapshot, yaml};
 
-const ADDRESS: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 0, 0, 1));
-const CALLER: Caller = Caller { client: ADDRESS, peer: ADDRESS };
-const DICE: Dice = Dice { nonce: [7; 12], tag: 9 };
 const APPLICATION: &str = "theme=dark; lang=en; JSESSIONID=0123456789ABCDEF; _ga=GA1.2.3.4";
-
-fn binding(backend: &str) -> Binding<'_> {
-    Binding { issued: NOW, seen: NOW, tag: 9, backend, incarnation: "", version: "", home: "" }
-}
 
 fn first_rule(snapshot: &Snapshot) -> &Rule {
     snapshot.rule(0).unwrap()
@@ -36,7 +26,7 @@ fn first_rule(snapshot: &Snapshot) -> &Rule {
 /// The `Cookie` value of a client that is bound to `backend`.
 fn cookie(snapshot: &Snapshot, backend: &str) -> String {
     let stickiness = first_rule(snapshot).stickiness.as_ref().unwrap();
-    let set = stickiness.write(&binding(backend), 0, DICE.nonce, NOW, false).unwrap().1;
+    let set = support::seal(stickiness, &binding(backend)).unwrap();
     let (pair, _) = set.split_once(';').unwrap();
     format!("theme=dark; {pair}; {APPLICATION}")
 }
@@ -65,11 +55,11 @@ fn keys(c: &mut Criterion) {
     c.bench_function("open", |b| {
         b.iter(|| {
             let mut buffer = OpenBuffer::default();
-            black_box(stickiness.carriers[0].open(black_box(found[0].key), NOW, &mut buffer));
+            black_box(stickiness.carriers[0].codec.open(black_box(found[0].key), NOW, &mut buffer));
         });
     });
     c.bench_function("seal", |b| {
-        b.iter(|| stickiness.write(black_box(&binding("b1")), 1, DICE.nonce, NOW, false));
+        b.iter(|| support::seal(stickiness, black_box(&binding("b1"))));
     });
 }
 
@@ -97,35 +87,12 @@ fn whole(c: &mut Criterion) {
     headers.insert(header::USER_AGENT, "bench".parse().unwrap());
     headers.insert(header::COOKIE, cookie(&snapshot, "b42").parse().unwrap());
     c.bench_function("whole decision, bound client", |b| {
-        b.iter(|| decide_all(&snapshot, black_box(&headers)));
+        b.iter(|| decide(&snapshot, "h99.example.com", "/area999/cart", black_box(&headers)));
     });
     headers.remove(header::COOKIE);
     c.bench_function("whole decision, new client", |b| {
-        b.iter(|| decide_all(&snapshot, black_box(&headers)));
+        b.iter(|| decide(&snapshot, "h99.example.com", "/area999/cart", black_box(&headers)));
     });
-}
-
-/// Everything that is decided for a request, and the cookie where one is written.
-fn decide_all(snapshot: &Snapshot, headers: &HeaderMap) -> Option<String> {
-    let at = snapshot.route("h99.example.com", "/area999/cart", &Method::GET, headers)?;
-    let rule = snapshot.rule(at)?;
-    let stickiness = rule.stickiness.as_ref()?;
-    let identified =
-        decide::identify(snapshot, Some((stickiness, &rule.service)), headers, CALLER, NOW);
-    let choice = decide::choose(
-        &rule.service,
-        &rule.service.selection,
-        identified.bond.as_ref(),
-        &[],
-        &[10, 0, 0, 1],
-    );
-    let (Choice::Bound(member) | Choice::Placed(member)) = choice else { return None };
-    let stamp = decide::stamped(identified.bond.as_ref(), &member, stickiness.terms, NOW);
-    if stamp == Stamp::Nothing {
-        return None;
-    }
-    decide::written((stickiness, &rule.service), stamp, &member, NOW, DICE, false)
-        .map(|(_, value)| value)
 }
 
 criterion_group!(benches, route, keys, pick, whole);

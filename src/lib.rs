@@ -9,6 +9,7 @@ pub mod routing;
 pub mod identity;
 pub mod affinity;
 pub mod balance;
+pub mod rewriting;
 pub mod snapshot;
 pub mod proxy;
 pub mod admin;

@@ -79,8 +79,10 @@ async fn metrics(State((live, guard)): State<(Arc<Live>, Guard)>, headers: Heade
         }
     }
     for service in live.pin().services() {
+        service.metrics.pending.set(i64::from(service.crowd.waiting()));
         for member in service.pool.members() {
             member.metrics.up.set(i64::from(member.health() == Health::Healthy));
+            member.metrics.in_flight.set(i64::from(member.seats().taken()));
         }
     }
     match live.metrics.text() {

@@ -2,6 +2,7 @@
 //! set it, and every other cookie reaches it byte for byte.
 
 use super::adopted::Adopted;
+use super::app_session::{AppSession, Source, unwrap};
 use super::names::CookieNames;
 use ahash::AHashSet;
 use http::HeaderMap;
@@ -15,6 +16,8 @@ pub const MAX_CANDIDATES: usize = 4;
 #[derive(Debug, Default)]
 pub struct Cutter {
     names: AHashSet<Box<[u8]>>,
+    /// Cookies of the application that may be in an envelope; few, if any.
+    enveloped: Vec<Box<[u8]>>,
     /// Cookies of other lengths are passed over without a look at their names.
     lengths: Lengths,
 }
@@ -40,6 +43,8 @@ pub struct Wanted<'w> {
     pub names: Option<&'w CookieNames>,
     /// Cookies of other load balancers that it honours.
     pub adopted: &'w [Adopted],
+    /// Sessions of the application.
+    pub sessions: &'w [AppSession],
 }
 
 /// One `Cookie` value taken apart.
@@ -52,6 +57,9 @@ pub struct Cut<'h> {
     pub found: SmallVec<[Candidate<'h>; MAX_CANDIDATES]>,
     /// The values of foreign cookies, each with its place among [`Wanted::adopted`].
     pub foreign: SmallVec<[(usize, &'h [u8]); 1]>,
+    /// The values of the application's session cookies, each with its place among
+    /// [`Wanted::sessions`].
+    pub sessions: SmallVec<[(usize, &'h [u8]); 1]>,
 }
 
 /// A key that the request carries.
@@ -72,6 +80,14 @@ impl Cutter {
             cutter.names.insert(name.as_bytes().into());
         }
         cutter
+    }
+
+    /// It, with the cookies that may be in an envelope: whichever rule had wrapped one, the
+    /// application gets its own value.
+    #[must_use]
+    pub fn with_enveloped<'n>(mut self, names: impl IntoIterator<Item = &'n [u8]>) -> Self {
+        self.enveloped = names.into_iter().map(Box::from).collect();
+        self
     }
 
     /// Takes one `Cookie` value apart.
@@ -125,9 +141,23 @@ impl Cutter {
             }
             return Keep::Nothing;
         }
+        let is_it = |session: &AppSession| match &session.source {
+            Source::Cookie(cookie) => **cookie == *name,
+            Source::Header(_) => false,
+        };
+        let mut sessions = wanted.sessions.iter().enumerate();
+        if let Some((at, session)) = sessions.find(|(_, session)| is_it(session)) {
+            if !value.is_empty() && cut.sessions.len() < MAX_CANDIDATES {
+                cut.sessions.push((at, value));
+            }
+            let inner = session.inner(value);
+            return if inner.len() == value.len() { Keep::All } else { Keep::Value(inner) };
+        }
         let mut adopted = wanted.adopted.iter().enumerate();
         let Some((at, adopted)) = adopted.find(|(_, adopted)| *adopted.cookie == *name) else {
-            return Keep::All;
+            let wrapped = self.enveloped.iter().any(|enveloped| **enveloped == *name);
+            let inner = unwrap(value).filter(|_| wrapped);
+            return inner.map_or(Keep::All, |(_, inner)| Keep::Value(inner));
         };
         cut.foreign.push((at, value));
         match adopted.application(value) {
@@ -148,9 +178,15 @@ enum Keep<'h> {
 
 /// Whether a request carries a cookie of this name.
 pub fn carries(headers: &HeaderMap, name: &[u8]) -> bool {
+    value_of(headers, name).is_some()
+}
+
+/// The value of the first cookie of this name.
+pub fn value_of<'h>(headers: &'h HeaderMap, name: &[u8]) -> Option<&'h [u8]> {
     let lines = headers.get_all(COOKIE).iter();
-    let mut pairs = lines.flat_map(|line| line.as_bytes().split(|byte| *byte == b';'));
-    pairs.any(|pair| Pair::of(pair).is_some_and(|pair| pair.name == name))
+    let pairs = lines.flat_map(|line| line.as_bytes().split(|byte| *byte == b';'));
+    let mut pairs = pairs.filter_map(Pair::of);
+    pairs.find(|pair| pair.name == name).map(|pair| pair.value)
 }
 
 struct Pair<'h> {

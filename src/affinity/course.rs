@@ -38,6 +38,19 @@ pub enum OnDraining {
     Redistribute,
 }
 
+/// `onFull`: the bound backend has all the requests that it may have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OnFull {
+    /// Wait for as long as the service allows, then place the client anew and bind it there.
+    Wait,
+    /// Serve it elsewhere, and leave its binding as it is.
+    ServeOnce,
+    /// Place the client anew and bind it there.
+    Redistribute,
+    /// Refuse the request.
+    Reject,
+}
+
 /// `failback`: the backend that a client had to leave serves again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Failback {
@@ -56,6 +69,8 @@ pub struct Policies {
     pub on_unhealthy: OnUnhealthy,
     /// `onDraining`
     pub on_draining: OnDraining,
+    /// `onFull`
+    pub on_full: OnFull,
     /// `failback`
     pub failback: Failback,
 }
@@ -90,6 +105,8 @@ pub enum Course<'p> {
         from: Option<BackendId>,
         /// That backend, if it is still known: the first choice should nobody else serve either.
         left: Option<(&'p Arc<Member>, Kept)>,
+        /// The version that it was bound to, where it had best stay.
+        within: Option<Arc<str>>,
     },
     /// The client is served elsewhere, and its key stays as it is.
     Once {
@@ -117,26 +134,55 @@ pub fn course(resolution: Resolution<'_>, policies: Policies) -> Course<'_> {
             OnDraining::Keep => Course::Stay { member, kept, refresh },
             OnDraining::RedistributeWhenIdle if !idle => Course::Stay { member, kept, refresh },
             OnDraining::RedistributeWhenIdle | OnDraining::Redistribute => {
-                let from = Some(member.backend.id.clone());
-                Course::Move { cause: Cause::Draining, from, left: Some((member, kept)) }
+                leave(Cause::Draining, member, Some(kept))
             }
         },
         Resolution::Down { member, kept } => match policies.on_unhealthy {
-            OnUnhealthy::Redistribute => {
-                let from = Some(member.backend.id.clone());
-                Course::Move { cause: Cause::Unhealthy, from, left: Some((member, kept)) }
-            }
+            OnUnhealthy::Redistribute => leave(Cause::Unhealthy, member, Some(kept)),
             OnUnhealthy::ServeOnce => Course::Once { cause: Cause::Unhealthy, member, kept },
             OnUnhealthy::Reject => Course::Reject(Cause::Unhealthy),
         },
-        Resolution::Gone { from } => match policies.on_missing {
-            OnMissing::Redistribute => Course::Move { cause: Cause::Gone, from, left: None },
+        Resolution::Gone { from, version: within } => match policies.on_missing {
+            OnMissing::Redistribute => {
+                Course::Move { cause: Cause::Gone, from, left: None, within }
+            }
             OnMissing::Reject => Course::Reject(Cause::Gone),
         },
-        Resolution::Restarted { from } => {
-            Course::Move { cause: Cause::WrongIncarnation, from: Some(from), left: None }
-        }
-        Resolution::Place(cause) => Course::Move { cause, from: None, left: None },
+        Resolution::Restarted { member } => leave(Cause::WrongIncarnation, member, None),
+        Resolution::Place(cause) => Course::Move { cause, from: None, left: None, within: None },
+    }
+}
+
+fn leave(cause: Cause, member: &Arc<Member>, kept: Option<Kept>) -> Course<'_> {
+    Course::Move {
+        cause,
+        from: Some(member.backend.id.clone()),
+        left: kept.map(|kept| (member, kept)),
+        within: Some(&member.backend.version).filter(|v| !v.is_empty()).map(Arc::clone),
+    }
+}
+
+/// What is done when the bound backend has all the requests that it may have. Known only when the
+/// request is about to go there, so apart from [`course`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WhenFull {
+    /// Wait for a place.
+    Wait,
+    /// Serve it elsewhere, and leave its binding as it is.
+    Visit,
+    /// Place the client anew and bind it there.
+    Move,
+    /// Refuse the request.
+    Reject,
+}
+
+/// Applies `onFull`, to a request that has or has not waited yet.
+pub fn when_full(policy: OnFull, has_waited: bool) -> WhenFull {
+    match policy {
+        OnFull::Wait if !has_waited => WhenFull::Wait,
+        OnFull::Wait | OnFull::Redistribute => WhenFull::Move,
+        OnFull::ServeOnce => WhenFull::Visit,
+        OnFull::Reject => WhenFull::Reject,
     }
 }
 

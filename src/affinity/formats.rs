@@ -14,7 +14,7 @@
 //! | [`Format::HashCookie`] | 16 hex digits of XXH64 over the upper-cased name | YARP, `VKProxy` |
 //! | [`Format::ArrCookie`] | 64 hex digits of SHA-256 over the lower-cased name | YARP |
 //! | [`Format::HaProxy`] | `<value>`, `<value>\|<last>\|<first>` or `<value>~<the application's>` | HAProxy 2.6 |
-//! | [`Format::Nginx`] | hex MD5 of `ip:port` | nginx `sticky cookie` |
+//! | [`Format::Nginx`] | hex MD5 of `ip:port`, or the server's `route` | nginx 1.31 |
 //! | [`Format::Traefik`] | 16 hex digits of SHA-256 of the URL | Traefik 3.7 |
 //! | [`Format::Caddy`] | hex HMAC-SHA-256(secret, `ip:port`) | Caddy 2.11 |
 //! | [`Format::Sozu`] | the operator's `sticky_id` | sozu |
@@ -42,8 +42,8 @@ pub struct Target<'a> {
     pub id: &'a str,
     /// Where it listens.
     pub address: SocketAddr,
-    /// What the other system calls it: the `cookie` of an HAProxy server, the `sticky_id` of sozu,
-    /// the `jvmRoute` of a servlet container. Its id where that is the same.
+    /// What the other system calls it: the `cookie` of an HAProxy server, the `route` of one of
+    /// nginx, the `sticky_id` of sozu, the `jvmRoute` of a servlet container. Its id where that is the same.
     pub route: Option<&'a str>,
     /// Its URL as the other system writes it; `http://ip:port` where nothing else is known.
     pub url: Option<&'a str>,
@@ -110,7 +110,7 @@ pub enum Format {
         /// The `dynamic-cookie-key`, for servers that have no route of their own.
         dynamic: Option<Secret>,
     },
-    /// nginx's `sticky cookie`.
+    /// nginx's `sticky cookie`, for servers with a `route` of their own and without.
     Nginx,
     /// Traefik's sticky cookie.
     Traefik,

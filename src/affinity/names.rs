@@ -27,6 +27,11 @@ impl CookieNames {
         if self.shared { &self.suffixed } else { &self.plain }
     }
 
+    /// The one that is only read.
+    pub fn unwritten(&self) -> &str {
+        if self.shared { &self.plain } else { &self.suffixed }
+    }
+
     /// Whether `name` is one of the two.
     pub fn either(&self, name: &[u8]) -> bool {
         name == self.plain.as_bytes() || name == self.suffixed.as_bytes()

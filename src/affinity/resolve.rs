@@ -3,7 +3,7 @@
 //! and count. What is done about it is [`super::course`](mod@super::course)'s.
 
 use super::sealed::{Binding, Unreadable};
-use super::stamp::Kept;
+use super::stamp::{Home, Kept};
 use crate::model::{BackendId, Cause, UnixTime};
 use crate::pool::{Ability, Member, Pool};
 use std::sync::Arc;
@@ -72,20 +72,24 @@ pub enum Resolution<'p> {
     Gone {
         /// As the key calls it, if it calls it anything.
         from: Option<BackendId>,
+        /// The version that it was, where the key says so.
+        version: Option<Arc<str>>,
     },
     /// Its backend was restarted since.
     Restarted {
         /// Its backend.
-        from: BackendId,
+        member: &'p Arc<Member>,
     },
     /// It binds nobody.
     Place(Cause),
 }
 
-/// Tells what `presented` means in `pool` at `now`. `sealing` is the id of the key in force.
+/// Tells what `presented` means in `pool` at `now`, for a request that may go to backends of the
+/// version `subset` only, if it says so. `sealing` is the id of the key in force.
 pub fn resolve<'p>(
     presented: &Presented<'_>,
     pool: &'p Pool,
+    subset: Option<&str>,
     terms: Terms,
     now: UnixTime,
     sealing: u8,
@@ -99,13 +103,16 @@ pub fn resolve<'p>(
             return Resolution::Place(Cause::UnknownKey);
         }
         Presented::Expired => return Resolution::Place(Cause::IdleExpired),
-        Presented::NamesNobody => return Resolution::Gone { from: None },
+        Presented::NamesNobody => return Resolution::Gone { from: None, version: None },
         Presented::Named(at) => {
             let Some(member) = pool.members().get(*at) else {
-                return Resolution::Gone { from: None };
+                return Resolution::Gone { from: None, version: None };
             };
+            if is_outside(subset, &member.backend.version) {
+                return Resolution::Place(Cause::OtherSubset);
+            }
             let kept = Kept { issued: now, seen: now, tag: 0, home: None };
-            return by_ability(member, kept, false, None, pool, false);
+            return by_ability(member, kept, false, None, false);
         }
         Presented::Opened(binding, key_id) => (binding, *key_id),
     };
@@ -116,41 +123,52 @@ pub fn resolve<'p>(
     if silent > terms.idle {
         return Resolution::Place(Cause::IdleExpired);
     }
-    let Some(member) = pool.find(binding.backend) else {
-        return Resolution::Gone { from: Some(BackendId::from(binding.backend)) };
+    let member = pool.find(binding.backend);
+    let version = member.map_or(binding.version, |member| &member.backend.version);
+    if is_outside(subset, version) {
+        return Resolution::Place(Cause::OtherSubset);
+    }
+    let Some(member) = member else {
+        let from = Some(BackendId::from(binding.backend));
+        let version = Some(binding.version).filter(|version| !version.is_empty());
+        return Resolution::Gone { from, version: version.map(Arc::from) };
     };
     // a key from before the incarnation was known is not held against the client
     if !binding.incarnation.is_empty() && !member.is_incarnation(binding.incarnation) {
-        return Resolution::Restarted { from: member.backend.id.clone() };
+        return Resolution::Restarted { member };
     }
-    let home = Some(binding.home).filter(|home| !home.is_empty());
-    let kept = Kept {
-        issued: binding.issued,
-        seen: binding.seen,
-        tag: binding.tag,
-        home: home.map(BackendId::from),
-    };
+    let home = Home::read(binding.home);
+    let returns_to = home.as_ref().and_then(|home| {
+        let member = pool.find(home.id.as_str())?;
+        let serves = member.ability() == Ability::Anyone
+            && !member.is_full()
+            && !is_outside(subset, &member.backend.version);
+        // one that was restarted has lost what the client would return to
+        let is_same = home.incarnation.is_empty() || member.is_incarnation(&home.incarnation);
+        (serves && is_same).then_some(member)
+    });
+    let kept = Kept { issued: binding.issued, seen: binding.seen, tag: binding.tag, home };
     let refresh = silent >= terms.refresh || key_id != sealing;
     // an active client has its key written anew as soon as it is due, so one whose key is twice that
     // old has not been here
     let idle = silent >= terms.refresh.saturating_mul(2);
-    by_ability(member, kept, refresh, home, pool, idle)
+    by_ability(member, kept, refresh, returns_to, idle)
+}
+
+/// Whether a backend of this `version` is none that the request may go to.
+fn is_outside(subset: Option<&str>, version: &str) -> bool {
+    subset.is_some_and(|subset| subset != version)
 }
 
 fn by_ability<'p>(
     member: &'p Arc<Member>,
     kept: Kept,
     refresh: bool,
-    home: Option<&str>,
-    pool: &'p Pool,
+    home: Option<&'p Arc<Member>>,
     idle: bool,
 ) -> Resolution<'p> {
     match member.ability() {
-        Ability::Anyone => {
-            let home = home.and_then(|home| pool.find(home));
-            let home = home.filter(|home| home.ability() == Ability::Anyone);
-            Resolution::Bound { member, kept, refresh, home }
-        }
+        Ability::Anyone => Resolution::Bound { member, kept, refresh, home },
         Ability::BoundOnly => Resolution::Draining { member, kept, refresh, idle },
         Ability::Emergency | Ability::Nobody => Resolution::Down { member, kept },
     }

@@ -122,6 +122,18 @@ pub fn seal(
     Some(URL_SAFE_NO_PAD.encode(bytes.get(..HEAD + length + TAG)?))
 }
 
+/// The shortest key: head, times, tag, four empty fields, seal.
+const SHORTEST: usize = (HEAD + 20 + TAG).div_ceil(3) * 4 - 1;
+
+/// Whether `text` has the shape of a key, be it one of ours or not: one that was altered, or sealed
+/// with a key that is not known any more, still has it, which hardly any other text does.
+pub fn looks_sealed(text: &[u8]) -> bool {
+    let digit = |b: &u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_');
+    // the version in the first byte, whose last two bits are in the second digit
+    let versioned = matches!(text, [b'A', b'Q'..=b'Z' | b'a'..=b'f', ..]);
+    versioned && (SHORTEST..=MAX_KEY).contains(&text.len()) && text.iter().all(digit)
+}
+
 /// What a key is authenticated with besides its own bytes.
 pub fn associated(service: &str, cookie_name: &str) -> Box<[u8]> {
     [service.as_bytes(), &[0], cookie_name.as_bytes()].concat().into()

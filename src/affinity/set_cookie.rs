@@ -69,15 +69,39 @@ impl SetCookie {
 
     /// The whole value for `key`, on a response of `now`.
     pub fn value(&self, key: &str, https: bool, now: UnixTime) -> String {
+        let (attributes, expires) = self.attributes(https, now);
+        [&self.start, key, attributes, &expires].concat()
+    }
+
+    /// The same attributes for another cookie.
+    pub fn named(&self, name: &[u8], value: &[u8], https: bool, now: UnixTime) -> Vec<u8> {
+        let (attributes, expires) = self.attributes(https, now);
+        [name, b"=", value, attributes.as_bytes(), expires.as_bytes()].concat()
+    }
+
+    /// The value that takes the cookie back.
+    pub fn clearing(&self, https: bool) -> String {
+        self.clear(&self.start, https)
+    }
+
+    /// The value that takes a cookie back that had the same attributes under another name.
+    pub fn clearing_as(&self, name: &str, https: bool) -> String {
+        self.clear(&format!("{name}="), https)
+    }
+
+    fn clear(&self, start: &str, https: bool) -> String {
         let attributes = if https { &self.secure } else { &self.plain };
-        match self.expires {
-            None => [&self.start, key, attributes].concat(),
-            Some(after) => {
-                let end = Duration::from_secs(u64::from(now.0) + u64::from(after));
-                let date = httpdate::fmt_http_date(UNIX_EPOCH + end);
-                [&self.start, key, attributes, "; Expires=", &date].concat()
-            }
-        }
+        let kept = attributes.split("; ").filter(|text| !text.starts_with("Max-Age="));
+        let kept: Vec<&str> = kept.collect();
+        [start, &*kept.join("; "), "; Max-Age=0"].concat()
+    }
+
+    fn attributes(&self, https: bool, now: UnixTime) -> (&str, String) {
+        let expires = self.expires.map(|after| {
+            let end = Duration::from_secs(u64::from(now.0) + u64::from(after));
+            format!("; Expires={}", httpdate::fmt_http_date(UNIX_EPOCH + end))
+        });
+        (if https { &self.secure } else { &self.plain }, expires.unwrap_or_default())
     }
 }
 

@@ -2,6 +2,7 @@
 //! have moved the request.
 
 use crate::model::{BackendId, Did, UnixTime};
+use std::sync::Arc;
 
 /// What of an opened key stays when it is written anew for the same backend.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -13,7 +14,32 @@ pub struct Kept {
     /// The tag made then.
     pub tag: u64,
     /// Where the client belongs, if it had to leave there.
-    pub home: Option<BackendId>,
+    pub home: Option<Home>,
+}
+
+/// The backend that a client had to leave, and which start of it held its state.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Home {
+    /// The backend.
+    pub id: BackendId,
+    /// Its start; empty where it was not known.
+    pub incarnation: Arc<str>,
+}
+
+impl Home {
+    /// As a key has it: the id, and behind a zero byte the start where that was known.
+    pub fn read(text: &str) -> Option<Self> {
+        let (id, incarnation) = text.split_once('\0').unwrap_or((text, ""));
+        (!id.is_empty()).then(|| Self { id: id.into(), incarnation: incarnation.into() })
+    }
+
+    /// What [`Self::read`] reads.
+    pub fn write(&self) -> String {
+        match &*self.incarnation {
+            "" => self.id.to_string(),
+            incarnation => format!("{}\0{incarnation}", self.id),
+        }
+    }
 }
 
 /// Where the client stood when the request came.
@@ -23,6 +49,8 @@ pub enum Standing<'b> {
     Bound {
         /// The backend's id.
         backend: &'b BackendId,
+        /// The start that is running there.
+        incarnation: &'b Arc<str>,
         /// What of its key stays.
         kept: &'b Kept,
         /// Whether the key is due.
@@ -51,29 +79,28 @@ pub enum Stamp {
     /// Nothing: the client's key holds.
     Nothing,
     /// A new binding to the backend that answered, and where the client belongs.
-    Bind(Option<BackendId>),
-    /// The same binding with a new time, under the key in force.
+    Bind(Option<Home>),
+    /// The same binding, to the backend that it has been, with a new time and under the key in force.
     Refresh(Kept),
 }
 
 /// Decides what to write for a response of `answered`.
 pub fn stamp(standing: Standing<'_>, answered: &BackendId) -> Stamp {
     match standing {
-        Standing::Bound { backend, kept, refresh, .. } if backend == answered => {
-            if refresh {
-                Stamp::Refresh(kept.clone())
-            } else {
-                Stamp::Nothing
-            }
+        Standing::Bound { backend, kept, refresh, elsewhere, .. }
+            if backend == answered || elsewhere == Elsewhere::Visits =>
+        {
+            // a guest's own binding must not run out while its backend is away
+            if refresh { Stamp::Refresh(kept.clone()) } else { Stamp::Nothing }
         }
-        Standing::Bound { backend, kept, elsewhere, .. } => match elsewhere {
-            Elsewhere::Moves => Stamp::Bind(None),
-            Elsewhere::MovesFromHome => {
-                let home = kept.home.as_ref().unwrap_or(backend);
-                Stamp::Bind((home != answered).then(|| home.clone()))
-            }
-            Elsewhere::Visits => Stamp::Nothing,
-        },
+        Standing::Bound { elsewhere: Elsewhere::Moves | Elsewhere::Visits, .. } => {
+            Stamp::Bind(None)
+        }
+        Standing::Bound { backend, incarnation, kept, .. } => {
+            let here = || Home { id: backend.clone(), incarnation: Arc::clone(incarnation) };
+            let home = kept.home.clone().unwrap_or_else(here);
+            Stamp::Bind((home.id != *answered).then_some(home))
+        }
         Standing::Free => Stamp::Bind(None),
     }
 }
@@ -95,13 +122,10 @@ mod tests {
 
     fn standing(refresh: bool, elsewhere: Elsewhere, home: Option<&str>) -> [Stamp; 2] {
         let b1 = BackendId::from("b1");
-        let kept = Kept {
-            issued: UnixTime(7),
-            seen: UnixTime(8),
-            tag: 9,
-            home: home.map(BackendId::from),
-        };
-        let bound = Standing::Bound { backend: &b1, kept: &kept, refresh, elsewhere };
+        let home = home.and_then(Home::read);
+        let kept = Kept { issued: UnixTime(7), seen: UnixTime(8), tag: 9, home };
+        let incarnation = &Arc::from("i");
+        let bound = Standing::Bound { backend: &b1, incarnation, kept: &kept, refresh, elsewhere };
         [stamp(bound, &b1), stamp(bound, &BackendId::from("b2"))]
     }
 
@@ -118,15 +142,26 @@ mod tests {
 
     #[test]
     fn a_guest_keeps_its_key() {
-        let [_, elsewhere] = standing(true, Elsewhere::Visits, None);
+        let [_, elsewhere] = standing(false, Elsewhere::Visits, None);
         assert_eq!(elsewhere, Stamp::Nothing);
+        let [_, due] = standing(true, Elsewhere::Visits, None);
+        assert!(matches!(due, Stamp::Refresh(kept) if kept.issued == UnixTime(7)));
+    }
+
+    #[test]
+    fn a_home_is_read_as_it_was_written() {
+        for (id, incarnation) in [("b1", ""), ("b1", "start-2")] {
+            let home = Home { id: id.into(), incarnation: incarnation.into() };
+            assert_eq!(Home::read(&home.write()), Some(home));
+        }
+        assert_eq!(Home::read(""), None);
     }
 
     #[test]
     fn a_key_remembers_the_first_home_and_forgets_it_on_the_way_back() {
-        let bind = |home: &str| Stamp::Bind(Some(BackendId::from(home)));
+        let bind = |home: &str| Stamp::Bind(Home::read(home));
         let [_, moved] = standing(false, Elsewhere::MovesFromHome, None);
-        assert_eq!(moved, bind("b1"));
+        assert_eq!(moved, bind("b1\0i"));
         let [_, moved_again] = standing(false, Elsewhere::MovesFromHome, Some("b0"));
         assert_eq!(moved_again, bind("b0"));
         let [_, back] = standing(false, Elsewhere::MovesFromHome, Some("b2"));

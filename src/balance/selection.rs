@@ -38,6 +38,16 @@ impl Selection {
         }
     }
 
+    /// Equal for two that place all clients alike, on whatever machine, computed anew each time;
+    /// `None` where nothing is hashed.
+    pub fn fingerprint(&self) -> Option<u64> {
+        match self {
+            Self::RoundRobin(_) => None,
+            Self::ConsistentHash(ring) => Some(ring.fingerprint()),
+            Self::Maglev(table) => Some(table.fingerprint()),
+        }
+    }
+
     /// [`Self::pick`], but passing over those whose `load` is at its bound; `load` is what a backend
     /// carries now, in whatever unit one more client adds 1 to. Without a `factor` nobody is asked
     /// for a load; with one, everybody is, once and in the order of `members`.

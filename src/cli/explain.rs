@@ -2,30 +2,30 @@
 //! functions that serve requests, so that it cannot say other than what they would do.
 //!
 //! ```text
-//! files ─► offline: snapshot ─┬─► sources: what each way of a key yields ─┐
-//! question ─► request ────────┴─► outcome: meaning, course, what if ──────┴─► report ─► text, JSON
+//! files ─► offline: snapshot ─┬─► sources: what each way of a key yields ───────────┐
+//! question ─► request ────────┴─► tell: outcome, placing, what_if ──► report ───────┴─► text, JSON
 //! ```
 
 pub(super) mod offline;
 mod outcome;
 mod placing;
 mod report;
+mod request;
 mod sources;
+mod tell;
 #[cfg(test)]
 mod tests;
 mod text;
+mod what_if;
+mod words;
 
-use crate::identity::client_address;
 use crate::model::{UnixTime, clock};
-use crate::routing::{host, path};
 use crate::server::Files;
-use crate::snapshot::Caller;
-use anyhow::{Context, anyhow};
 use clap::Args;
-use http::header::HOST;
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri};
+use http::{HeaderName, HeaderValue, Method};
 use offline::Offline;
-use report::{Asked, Matched, Report};
+use report::{Asked, Report};
+use request::{Nowhere, Request};
 use std::net::IpAddr;
 
 /// A request to ask about.
@@ -61,7 +61,7 @@ fn field(text: &str) -> Result<(HeaderName, HeaderValue), String> {
 /// Faults in the files, or a question that no client could ask.
 pub(super) fn run(files: &Files, question: &Question, json: bool) -> anyhow::Result<()> {
     let now = clock::unix_now();
-    let report = explain(&Offline::load(files, now)?, question, now)?;
+    let report = explain(&Offline::load_here(files, now)?, question, now)?;
     if json {
         println!("{}", serde_json::to_string_pretty(&report)?);
     } else {
@@ -71,42 +71,23 @@ pub(super) fn run(files: &Files, question: &Question, json: bool) -> anyhow::Res
 }
 
 fn explain(offline: &Offline, question: &Question, now: UnixTime) -> anyhow::Result<Report> {
-    let uri: Uri = question.path.parse().with_context(|| format!("path {}", question.path))?;
-    let path = path::normalise(uri.path());
-    if !question.path.starts_with('/') {
-        return Err(anyhow!("path {}: expected a path such as /cart/1", question.path));
-    }
-    let mut headers: HeaderMap = HeaderMap::new();
-    for (name, value) in &question.headers {
-        headers.append(name, value.clone());
-    }
-    if !headers.contains_key(HOST) {
-        headers.insert(HOST, question.host.parse().with_context(|| "host")?);
-    }
-    let host = headers.get(HOST).map(HeaderValue::to_str).transpose()?.unwrap_or_default();
-    let host = host::normalise(host).into_owned();
     let snapshot = &offline.snapshot;
-    let client = client_address(question.ip, &headers, &snapshot.trusted);
-    let found = snapshot.route(&host, &path, &question.method, &headers);
+    let request = Request::of(question, snapshot)?;
     let mut report = Report::new(Asked {
-        method: question.method.to_string(),
-        host,
-        path: path.into_owned(),
-        client,
+        method: request.method.to_string(),
+        host: request.host.clone(),
+        path: request.path.clone(),
+        client: request.caller.client,
     });
-    let Some(rule) = found.and_then(|at| snapshot.rule(at)) else { return Ok(report) };
-    report.rule = Some(Matched {
-        rule: rule.id.to_string(),
-        service: rule.service.pool.service.to_string(),
-        policy: placing::name(&rule.service.selection),
-        sticky: rule.stickiness.is_some(),
-    });
-    let blind = offline.affinity(&rule.id).and_then(sources::blind_for);
-    if let Some(stickiness) = &rule.stickiness {
-        report.sources =
-            sources::sources(snapshot, stickiness, &rule.service, &headers, blind, now);
-    }
-    let caller = Caller { client, peer: question.ip };
-    outcome::tell(&mut report, snapshot, rule, &headers, caller, now);
+    let found = match request.find(snapshot) {
+        Ok(found) => found,
+        Err(Nowhere::NoRule) => return Ok(report),
+        Err(Nowhere::Unknown) => {
+            report.outcome.meaning = "the request names no known service or version".into();
+            report.outcome.course = "is answered with 404 (no-subset)".into();
+            return Ok(report);
+        }
+    };
+    tell::tell(&mut report, offline, &request, &found, now)?;
     Ok(report)
 }

@@ -26,17 +26,17 @@ use std::fmt;
 
 /// A configuration in our language.
 #[derive(Debug)]
-pub(super) struct Imported {
+pub struct Imported {
     /// The file.
-    pub(super) yaml: String,
+    pub yaml: String,
     /// What the operator has to know, one sentence each.
-    pub(super) warnings: Vec<String>,
+    pub warnings: Vec<String>,
 }
 
 /// Why a file could not be read. Shown as `line:column: problem`.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{line}:{column}: {problem}")]
-pub(super) struct ImportError {
+pub struct ImportError {
     line: usize,
     column: usize,
     problem: String,
@@ -88,7 +88,7 @@ const SUPPORTED: &Table = &[
     (Feature::CookieIsEssential, true),
     (Feature::SameSiteUnspecified, true),
     (Feature::Reject, true),
-    (Feature::AffinityOfService, false),
+    (Feature::AffinityOfService, true),
     (Feature::HttpsBackends, false),
     (Feature::Random, false),
     (Feature::LeastConnections, false),
@@ -99,7 +99,7 @@ const SUPPORTED: &Table = &[
 ///
 /// # Errors
 /// The first thing that is not JSON or means nothing to those gateways either.
-pub(super) fn yarp(json: &str) -> Result<Imported, ImportError> {
+pub fn yarp(json: &str) -> Result<Imported, ImportError> {
     convert(json, SUPPORTED)
 }
 

@@ -2,7 +2,7 @@
 
 mod demo;
 mod explain;
-mod import;
+pub mod import;
 mod plan;
 
 use crate::server::{self, Files};

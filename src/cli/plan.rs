@@ -1,16 +1,19 @@
 //! `stickfast plan`: what a change of the configuration moves. Two configurations in, one report
 //! out; nothing is asked of a running gateway.
 
+mod places;
 mod report;
 mod rules;
 mod services;
+mod settings;
 #[cfg(test)]
 mod tests;
 mod text;
 
 use super::explain::offline::Offline;
 use super::files;
-use crate::model::clock;
+use crate::config::Config;
+use crate::model::{Secret, clock};
 use clap::{Args, Parser};
 use report::{Plan, Share};
 use std::path::PathBuf;
@@ -61,7 +64,57 @@ pub(super) fn run(change: Change) -> anyhow::Result<()> {
 fn plan(old: &Offline, new: &Offline) -> Plan {
     let services = services::changes(old, new);
     let rules = rules::changes(old, new);
-    let shares = || services.iter().filter_map(|service| service.moved);
-    let total = Share { moved: shares().map(|s| s.moved).sum(), of: shares().map(|s| s.of).sum() };
-    Plan { services, rules, total: Some(total).filter(|total| total.of > 0) }
+    let by_services = services.iter().filter_map(|service| service.moved);
+    let shares: Vec<Share> =
+        by_services.chain(rules.iter().filter_map(|rule| rule.moved)).collect();
+    let total = Share {
+        moved: shares.iter().map(|share| share.moved).sum(),
+        of: shares.iter().map(|share| share.of).sum(),
+    };
+    Plan {
+        changes: gateway(&old.config, &new.config),
+        services,
+        rules,
+        total: Some(total).filter(|total| total.of > 0),
+    }
+}
+
+/// What concerns the whole gateway.
+fn gateway(old: &Config, new: &Config) -> Vec<String> {
+    let mut told = Vec::new();
+    let (was, is) = (&old.hash_key, &new.hash_key);
+    if was != is {
+        let named =
+            |key: &Secret| if key.is_empty() { "the generated key" } else { "a configured one" };
+        let change = match (was.is_empty(), is.is_empty()) {
+            (false, false) => "router.hashKey is another one".to_owned(),
+            _ => format!("router.hashKey: {} -> {}", named(was), named(is)),
+        };
+        told.push(format!("{change}: every place by a hash is another"));
+    }
+    let (was, is) = (&old.server.state_dir, &new.server.state_dir);
+    if was != is {
+        let (was, is) = (was.display(), is.display());
+        told.push(format!(
+            "stateDir {was} -> {is}: unless `affinity.key` moves along, the generated key is another              one"
+        ));
+    }
+    let header = |config: &Config| {
+        let header = config.service_header.as_ref();
+        header.map_or("none".to_owned(), |header| header.name.clone())
+    };
+    let (was, is) = (header(old), header(new));
+    if was != is {
+        told.push(format!("serviceHeader {was} -> {is}: requests name their service otherwise"));
+    }
+    if old.server.trusted_proxies != new.server.trusted_proxies {
+        told.push(
+            "trustedProxies: addresses of clients, which hashes may use, can be others".into(),
+        );
+    }
+    let (was, is) = (old.server.limits.max_learned, new.server.limits.max_learned);
+    if was != is {
+        told.push(format!("maxLearned {was} -> {is}"));
+    }
+    told
 }

@@ -1,15 +1,18 @@
-//! `sessionAffinity`: how a client finds back to its backend. A rule's own section is laid over
-//! the router's before either means anything, so that a rule may change one key of it.
+//! `sessionAffinity`: how a client finds back to its backend. A rule's own section is laid over its
+//! service's, and that over the router's, before any means anything, so that each may change one
+//! key.
 
 use super::At;
 use super::merge::merge;
 use super::method;
 use super::node::{Content, Node};
 use super::scalar::{Parsed, Scalar, in_words};
-use super::section::Section;
+use super::section::{Reader, Section};
+use super::session_source;
 use super::syntax::{is_host_name, is_token};
 use super::written::{
-    Affinity, Cookie, Failback, Key, OnDraining, OnMissing, OnUnhealthy, Prefix, SameSite, Secure,
+    Affinity, Cookie, Encoding, Failback, Key, OnDraining, OnFull, OnMissing, OnUnhealthy, Prefix,
+    SameSite, Secure, Service,
 };
 use crate::model::Secret;
 use std::time::Duration;
@@ -20,43 +23,84 @@ const SECOND: Duration = Duration::from_secs(1);
 /// one ahead.
 const OPEN_PERIODS: u32 = 14;
 
-/// `router.sessionAffinity`, the default of every rule.
-pub(super) struct Inherited<'a> {
-    node: Option<&'a Node>,
-    pub(super) affinity: Option<Affinity>,
+/// The `sessionAffinity` of each service that has one.
+#[derive(Default)]
+pub(super) struct Sections<'a>(Vec<(String, &'a Node)>);
+
+impl<'a> Sections<'a> {
+    /// Takes it out of the section of a service.
+    pub(super) fn take(&mut self, service: &str, section: &mut Section<'a>) {
+        self.0.extend(section.node("sessionAffinity").map(|node| (service.to_owned(), node)));
+    }
+
+    fn of(&self, service: &str) -> Option<&'a Node> {
+        self.0.iter().find(|(name, _)| name == service).map(|(_, node)| *node)
+    }
 }
 
-pub(super) fn read_default<'a>(router: &mut Section<'a>) -> Inherited<'a> {
+/// What rules inherit: `router.sessionAffinity`, and what their service says.
+pub(super) struct Inherited<'a> {
+    router: Option<&'a Node>,
+    services: &'a Sections<'a>,
+    affinity: Option<Affinity>,
+}
+
+pub(super) fn read_default<'a>(
+    router: &mut Section<'a>,
+    services: &'a Sections<'a>,
+) -> Inherited<'a> {
     let node = router.node("sessionAffinity");
-    Inherited { node, affinity: node.and_then(|node| read(router.reader.section(node))) }
+    let affinity = node.and_then(|node| read(router.reader.section(node)));
+    Inherited { router: node, services, affinity }
 }
 
 impl Inherited<'_> {
-    /// What is in force for a rule.
-    pub(super) fn read_rule(&self, rule: &mut Section) -> Option<Affinity> {
-        let Some(own) = rule.node("sessionAffinity") else { return self.affinity.clone() };
-        let Some(router) = self.node else { return read(rule.reader.section(own)) };
-        let merged = lay_over(router.clone(), own);
-        merged.report_clashes(&rule.reader.reports);
-        read(rule.reader.section(&merged))
+    /// What is in force for a service.
+    pub(super) fn read_service(&self, reader: &Reader, service: &str) -> Option<Affinity> {
+        match self.services.of(service) {
+            None => self.affinity.clone(),
+            Some(own) => read_layers(reader, [self.router, Some(own)]),
+        }
+    }
+
+    /// What is in force for a rule that leads to `service`.
+    pub(super) fn read_rule(
+        &self,
+        rule: &mut Section,
+        service: &str,
+        services: &[Service],
+    ) -> Option<Affinity> {
+        let Some(own) = rule.node("sessionAffinity") else {
+            let known = services.iter().find(|known| known.id.value == service);
+            return known.map_or_else(|| self.affinity.clone(), |known| known.affinity.clone());
+        };
+        read_layers(rule.reader, [self.router, self.services.of(service), Some(own)])
     }
 }
 
-/// The rule's section over the router's. Two ways to say the same replace each other.
-fn lay_over(mut router: Node, own: &Node) -> Node {
+/// Reads the layers that there are, each laid over those before it.
+fn read_layers<const N: usize>(reader: &Reader, layers: [Option<&Node>; N]) -> Option<Affinity> {
+    let layers = layers.into_iter().flatten().cloned();
+    let merged = layers.reduce(lay_over)?;
+    merged.report_clashes(&reader.reports);
+    read(reader.section(&merged))
+}
+
+/// One section over another. Two ways to say the same replace each other.
+fn lay_over(mut under: Node, own: Node) -> Node {
     let says = |key| own.get(key).is_some();
     // a section that is there is on, unless it says otherwise itself
-    forget(&mut router, &["enabled"]);
+    forget(&mut under, &["enabled"]);
     if says("method") || says("methods") {
-        forget(&mut router, &["method", "methods"]);
+        forget(&mut under, &["method", "methods"]);
     }
     if says("duration") {
-        forget(&mut router, &["idleTimeout"]);
-        if let Some(cookie) = entry(&mut router, "cookie") {
+        forget(&mut under, &["idleTimeout"]);
+        if let Some(cookie) = entry(&mut under, "cookie") {
             forget(cookie, &["maxAge"]);
         }
     }
-    Node { at: own.at.clone(), ..merge(router, own.clone()) }
+    Node { at: own.at.clone(), ..merge(under, own) }
 }
 
 fn forget(node: &mut Node, keys: &[&str]) {
@@ -73,8 +117,8 @@ fn entry<'a>(node: &'a mut Node, key: &str) -> Option<&'a mut Node> {
 /// Everything is checked even where the section is off.
 fn read(mut section: Section) -> Option<Affinity> {
     let enabled = section.value("enabled", Scalar::flag).unwrap_or(true);
-    section.later(&["onFull", "burst", "learn", "envelope"]);
-    let travel = method::read(&mut section);
+    let sessions = session_source::read(&mut section);
+    let travel = method::read(&mut section, !sessions.is_empty());
     let duration = section.value("duration", |s| s.duration(SECOND));
     let idle = section.value("idleTimeout", |s| s.duration(SECOND));
     let absolute = section.value("absoluteTimeout", |s| s.duration(SECOND));
@@ -84,6 +128,11 @@ fn read(mut section: Section) -> Option<Affinity> {
         methods: travel.methods,
         encoding: travel.encoding,
         header_name: travel.header_name,
+        query_name: travel.query_name,
+        path_name: travel.path_name,
+        learn: sessions.learn,
+        envelope: sessions.envelope,
+        burst: session_source::burst(&mut section),
         key_over: travel.key_over,
         source_ip: travel.source_ip,
         adopt: travel.adopt,
@@ -116,6 +165,7 @@ fn read(mut section: Section) -> Option<Affinity> {
             .value("onUnhealthy", on_unhealthy)
             .unwrap_or(OnUnhealthy::Redistribute),
         on_draining: section.value("onDraining", on_draining).unwrap_or(OnDraining::Keep),
+        on_full: section.value("onFull", on_full).unwrap_or(OnFull::Wait),
         failback: section
             .value("failback", |s| {
                 s.choice(&[("never", Failback::Never), ("immediate", Failback::Immediate)], &[])
@@ -127,6 +177,7 @@ fn read(mut section: Section) -> Option<Affinity> {
             .unwrap_or(503),
     };
     check_times(&section, &affinity);
+    check_unsealed(&section, &affinity);
     enabled.then_some(affinity)
 }
 
@@ -135,6 +186,16 @@ fn on_unhealthy(scalar: &Scalar) -> Parsed<OnUnhealthy> {
         ("redistribute", OnUnhealthy::Redistribute),
         ("serve-once", OnUnhealthy::ServeOnce),
         ("reject", OnUnhealthy::Reject),
+    ];
+    scalar.choice(&choices, &[])
+}
+
+fn on_full(scalar: &Scalar) -> Parsed<OnFull> {
+    let choices = [
+        ("wait", OnFull::Wait),
+        ("serve-once", OnFull::ServeOnce),
+        ("redistribute", OnFull::Redistribute),
+        ("reject", OnFull::Reject),
     ];
     scalar.choice(&choices, &[])
 }
@@ -209,6 +270,10 @@ fn cookie(mut cookie: Section, duration: Option<Duration>, by_policy: bool) -> C
     });
     let max_age = cookie.value("maxAge", |s| s.seconds(SECOND)).or(duration);
     let name = name.unwrap_or_else(|| usual_name.to_owned());
+    if prefix != Prefix::None && name.starts_with("__") {
+        let at = cookie.blame(&["prefix", "name"]);
+        cookie.reader.report(&at, "the name has a prefix already", "keep one of them");
+    }
     let read = Cookie {
         name: format!("{}{name}", prefix.text()),
         path: path.unwrap_or_else(|| "/".to_owned()),
@@ -228,12 +293,38 @@ fn cookie(mut cookie: Section, duration: Option<Duration>, by_policy: bool) -> C
         }),
     };
     check_prefix(&cookie, &read);
+    check_extensions(&cookie, &read);
     if read.same_site == SameSite::None && read.secure == Secure::Never {
         let at = cookie.blame(&["sameSite", "secure"]);
         let cure = "write `secure: true` or `auto`, or another `sameSite`";
         cookie.reader.report(&at, "browsers drop `sameSite: none` with `secure: false`", cure);
     }
     read
+}
+
+/// What has a key of its own is no extension, and Partitioned asks for Secure (CHIPS).
+fn check_extensions(cookie: &Section, read: &Cookie) {
+    let at = || cookie.blame(&["extensions"]);
+    for extension in &read.extensions {
+        let name = extension.split('=').next().unwrap_or_default().to_ascii_lowercase();
+        let key = match name.as_str() {
+            "path" => "path",
+            "domain" => "domain",
+            "max-age" => "maxAge",
+            "expires" => "expires",
+            "secure" => "secure",
+            "httponly" => "httpOnly",
+            "samesite" => "sameSite",
+            "partitioned" if read.secure == Secure::Never => {
+                let problem = "browsers drop Partitioned with `secure: false`";
+                cookie.reader.report(&at(), problem, "write `secure: true` or `auto`");
+                continue;
+            }
+            _ => continue,
+        };
+        let problem = format!("{extension} is no extension");
+        cookie.reader.report(&at(), problem, format!("write it as `{key}`"));
+    }
 }
 
 /// Browsers drop a cookie that breaks the promise of its name (RFC 6265bis §4.1.3).
@@ -247,6 +338,22 @@ fn check_prefix(cookie: &Section, read: &Cookie) {
     if host && (read.path != "/" || !read.domain.is_empty()) {
         let problem = "browsers take a `__Host-` cookie only with path / and without a domain";
         cookie.reader.report(&at(), problem, "leave path and domain out, or use `prefix: secure`");
+    }
+}
+
+/// Only a sealed key says where its client belongs, and when it was here last.
+fn check_unsealed(section: &Section, affinity: &Affinity) {
+    if affinity.encoding == Encoding::Secure {
+        return;
+    }
+    let needs = [
+        ("failback", affinity.failback == Failback::Immediate),
+        ("onDraining", affinity.on_draining == OnDraining::RedistributeWhenIdle),
+    ];
+    for (key, _) in needs.into_iter().filter(|(_, needed)| *needed) {
+        let problem = "such a key does not carry what this choice needs";
+        let cure = "use `encoding: secure`, or another choice";
+        section.reader.report(&section.blame(&[key]), problem, cure);
     }
 }
 

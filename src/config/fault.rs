@@ -65,6 +65,8 @@ impl Faults {
 impl From<Vec<Fault>> for Faults {
     fn from(mut faults: Vec<Fault>) -> Self {
         faults.sort();
+        // what many rules inherit is looked at for each of them
+        faults.dedup();
         Self(faults)
     }
 }

@@ -3,7 +3,7 @@
 use super::admin;
 use super::merge::merge;
 use super::node::Node;
-use super::router;
+use super::router::{self, Router};
 use super::section::Reader;
 use super::server;
 use super::services;
@@ -19,8 +19,8 @@ pub(super) fn read(reader: &Reader, root: &Node) -> Config {
     if root.says("gateway") {
         gateway.require("services", "add at least one service");
     }
-    let services = services::read(&mut gateway);
-    let rules = router::read(&mut gateway, &services);
+    let (mut services, sections) = services::read(&mut gateway);
+    let router = router::read(&mut gateway, &mut services, &sections);
     gateway.later(&["session", "websocket"]);
 
     let address = admin.address.value;
@@ -29,7 +29,8 @@ pub(super) fn read(reader: &Reader, root: &Node) -> Config {
         let cure = "give the listener or `admin.address` another port";
         reader.report(&listener.at, "is also the address of `admin`", cure);
     }
-    Config { server, admin, services, rules }
+    let Router { rules, service_header, hash_key } = router;
+    Config { server, admin, services, rules, service_header, hash_key }
 }
 
 /// Lays the files on each other; what they disagree about is reported.

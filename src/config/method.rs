@@ -15,6 +15,8 @@ pub(super) struct Travel {
     pub(super) methods: Vec<Method>,
     pub(super) encoding: Encoding,
     pub(super) header_name: String,
+    pub(super) query_name: String,
+    pub(super) path_name: String,
     pub(super) key_over: KeyOver,
     pub(super) source_ip: SourceIp,
     pub(super) adopt: Vec<Adopt>,
@@ -22,7 +24,9 @@ pub(super) struct Travel {
     pub(super) by_policy: bool,
 }
 
-pub(super) fn read(section: &mut Section) -> Travel {
+/// `has_sessions`: sessions of the application carry the binding, so that no other way of a key is
+/// taken for granted.
+pub(super) fn read(section: &mut Section, has_sessions: bool) -> Travel {
     let policies = [
         ("Cookie", (Method::Cookie, Encoding::Secure)),
         ("CustomHeader", (Method::Header, Encoding::Secure)),
@@ -36,7 +40,8 @@ pub(super) fn read(section: &mut Section) -> Travel {
     let encoding = section.value("encoding", |s| s.choice(&encodings, &[]));
     if let Some((method, implied)) = policy {
         let writable = |m: &&Method| **m != Method::SourceIp;
-        if methods.iter().flatten().find(writable).is_some_and(|first| *first != method) {
+        let first = |methods: &Vec<Method>| methods.iter().find(writable).copied();
+        if methods.as_ref().is_some_and(|methods| first(methods) != Some(method)) {
             let at = section.blame(&["policy"]);
             section.reader.report(&at, "contradicts the method", "keep one of them");
         }
@@ -50,6 +55,10 @@ pub(super) fn read(section: &mut Section) -> Travel {
             name.len() <= 64 && is_token(name) && !is_spoken_for(&name.to_ascii_lowercase())
         })
     });
+    let query_name =
+        section.value("queryName", |s| s.checked("the name of a parameter", is_parameter));
+    let path_name =
+        section.value("pathName", |s| s.checked("the name of a parameter", is_parameter));
     let over = [("id", KeyOver::Id), ("address", KeyOver::Address)];
     let mut source = section.section("sourceIP");
     let bits = |number: Option<i64>, default| {
@@ -61,12 +70,17 @@ pub(super) fn read(section: &mut Section) -> Travel {
     };
     drop(source);
     Travel {
-        methods: methods
-            .unwrap_or_else(|| vec![policy.map_or(Method::Cookie, |(method, _)| method)]),
+        methods: methods.unwrap_or_else(|| match policy {
+            Some((method, _)) => vec![method],
+            None if has_sessions => vec![],
+            None => vec![Method::Cookie],
+        }),
         encoding: encoding.or(policy.map(|(_, encoding)| encoding)).unwrap_or(Encoding::Secure),
         header_name: header_name
             .unwrap_or_else(|| "x-sessionaffinity".to_owned())
             .to_ascii_lowercase(),
+        query_name: query_name.unwrap_or_else(|| "sessionId".to_owned()),
+        path_name: path_name.unwrap_or_else(|| "jsessionid".to_owned()),
         key_over: section.value("keyOver", |s| s.choice(&over, &[])).unwrap_or(KeyOver::Id),
         source_ip,
         adopt: section.sections("adopt").into_iter().filter_map(adopt).collect(),
@@ -121,8 +135,8 @@ pub(super) fn algorithm(section: &mut Section) -> Option<Algorithm> {
     let later = ["random", "least-connections", "power-of-two"];
     let kind = algorithm.value("type", |s| s.choice(&kinds, &later));
     let mut ring = algorithm.section("consistentHash");
-    ring.later(&["loadFactor"]);
     let replicas = ring.value("replicas", |s| s.number(1..=10_000));
+    let load_factor = ring.value("loadFactor", |s| s.decimal(1.0..=100.0));
     drop(ring);
     let forwarded = algorithm.section("ipHash").value("useXForwardedFor", Scalar::flag);
     let header = algorithm.section("headerHash").value("header", |s| {
@@ -136,9 +150,16 @@ pub(super) fn algorithm(section: &mut Section) -> Option<Algorithm> {
     Some(Algorithm {
         kind: kind.unwrap_or(AlgorithmKind::ConsistentHash),
         replicas: replicas.and_then(|number| u32::try_from(number).ok()).unwrap_or(150),
+        load_factor,
         use_x_forwarded_for: forwarded.unwrap_or(true),
         header: header.map(|name| name.to_ascii_lowercase()),
     })
+}
+
+/// What needs no escape in a URL, in a query nor behind a `;`.
+fn is_parameter(name: &str) -> bool {
+    let plain = |b: u8| b.is_ascii_alphanumeric() || b"-._~".contains(&b);
+    (1..=64).contains(&name.len()) && name.bytes().all(plain)
 }
 
 fn methods(section: &mut Section) -> Option<Vec<Method>> {
@@ -149,6 +170,14 @@ fn methods(section: &mut Section) -> Option<Vec<Method>> {
         section.reader.report(&at, "stands beside `methods`", "keep one of them");
     }
     section.reject_empty("methods", "write [cookie], or `enabled: false` to turn affinity off");
+    let mut seen = Vec::new();
+    for method in &several {
+        if seen.contains(method) {
+            let at = section.blame(&["methods"]);
+            section.reader.report(&at, "names a method twice", "name each once");
+        }
+        seen.push(*method);
+    }
     match one {
         Some(one) => Some(vec![one]),
         None => Some(several).filter(|several| !several.is_empty()),
@@ -156,9 +185,14 @@ fn methods(section: &mut Section) -> Option<Vec<Method>> {
 }
 
 fn method(scalar: &Scalar) -> Parsed<Method> {
-    let built =
-        [("cookie", Method::Cookie), ("header", Method::Header), ("sourceIP", Method::SourceIp)];
-    scalar.choice(&built, &["query", "path"])
+    let methods = [
+        ("cookie", Method::Cookie),
+        ("header", Method::Header),
+        ("query", Method::Query),
+        ("path", Method::Path),
+        ("sourceIP", Method::SourceIp),
+    ];
+    scalar.choice(&methods, &[])
 }
 
 fn adopt(mut adopt: Section) -> Option<Adopt> {
@@ -182,6 +216,14 @@ fn adopt(mut adopt: Section) -> Option<Adopt> {
         s.checked("the name of a cookie", |name| name.len() <= 64 && is_token(name))
     });
     let secret = adopt.value("secret", Scalar::secret);
+    let takes_secret = matches!(
+        format,
+        None | Some(AdoptFormat::HaProxy | AdoptFormat::HaProxyPrefix | AdoptFormat::Caddy)
+    );
+    if secret.is_some() && !takes_secret {
+        let at = adopt.blame(&["secret"]);
+        adopt.reader.report(&at, "this format has no secret", "remove it");
+    }
     Some(Adopt {
         format: format?,
         cookie: cookie?,

@@ -24,6 +24,7 @@ mod scalar;
 mod section;
 mod server;
 mod services;
+mod session_source;
 mod suggest;
 mod syntax;
 #[cfg(test)]
@@ -33,6 +34,8 @@ pub mod written;
 pub use fault::{Fault, Faults};
 pub use place::{At, Origin, Source};
 pub use written::*;
+
+pub(crate) use syntax::is_host_and_port;
 
 use fault::Reports;
 use node::Node;

@@ -110,6 +110,11 @@ impl Node {
     }
 
     /// Its kind in words.
+    /// Whether it is a map.
+    pub(super) fn is_map(&self) -> bool {
+        matches!(self.content, Content::Map(_))
+    }
+
     pub(super) fn kind(&self) -> &'static str {
         match &self.content {
             Content::Null | Content::Clash(_) => "nothing",

@@ -1,22 +1,77 @@
 //! `router`: which request goes to which service.
 
-use super::affinity::Inherited;
+use super::affinity::{Inherited, Sections};
 use super::fault::Refused;
+use super::method::is_spoken_for;
+use super::place::Origin;
 use super::scalar::{Parsed, Scalar};
 use super::section::Section;
 use super::suggest::did_you_mean;
-use super::syntax::{is_host, is_host_name, is_token};
-use super::written::{HostPattern, PathPattern, Rule, Service};
+use super::syntax::{is_host, is_host_name, is_plain, is_token};
+use super::written::{Affinity, HostPattern, Method, PathPattern, Rule, Service, ServiceHeader};
 use super::{At, affinity};
+use crate::model::Secret;
 
-pub(super) fn read(gateway: &mut Section, services: &[Service]) -> Vec<Rule> {
+/// What `router` says.
+pub(super) struct Router {
+    pub(super) rules: Vec<Rule>,
+    pub(super) service_header: Option<ServiceHeader>,
+    pub(super) hash_key: Secret,
+}
+
+/// Reads `router`, and with it what the services say about affinity in `own`.
+pub(super) fn read<'a>(
+    gateway: &mut Section<'a>,
+    services: &mut [Service],
+    own: &Sections<'a>,
+) -> Router {
     let at = gateway.blame(&["router"]);
     let mut router = gateway.section("router");
-    router.later(&["serviceHeader"]);
-    let inherited = affinity::read_default(&mut router);
+    let inherited = affinity::read_default(&mut router, own);
+    for service in services.iter_mut() {
+        service.affinity = inherited.read_service(router.reader, &service.id.value);
+    }
+    let service_header = service_header(&mut router);
+    let hash_key = router.value_at("hashKey", Scalar::secret);
+    if let Some(key) = hash_key.as_ref().filter(|key| key.value.expose().len() < 16) {
+        router.reader.report(&key.at, "the key is too short", "use at least 16 bytes, all random");
+    }
+    Router {
+        rules: rules(router, &at, services, &inherited),
+        service_header,
+        hash_key: hash_key.map_or_else(|| Secret::new(String::new()), |key| key.value),
+    }
+}
+
+/// The name alone, or a section.
+fn service_header(router: &mut Section) -> Option<ServiceHeader> {
+    let node = router.node("serviceHeader")?;
+    if !node.is_map() {
+        let name = router.value("serviceHeader", header_name).map(|name| name.to_ascii_lowercase());
+        return name.map(|name| ServiceHeader { name, respond: false });
+    }
+    let mut section = router.reader.section(node);
+    section.require("name", "add the name of the header");
+    let name = section.value("name", header_name).map(|name| name.to_ascii_lowercase());
+    let respond = section.value("respond", Scalar::flag).unwrap_or(false);
+    name.map(|name| ServiceHeader { name, respond })
+}
+
+fn header_name(scalar: &Scalar) -> Parsed<String> {
+    scalar.checked("the name of a header that is not spoken for by HTTP or the gateway", |name| {
+        name.len() <= 64 && is_token(name) && !is_spoken_for(&name.to_ascii_lowercase())
+    })
+}
+
+fn rules(
+    mut router: Section,
+    at: &Origin,
+    services: &[Service],
+    inherited: &Inherited<'_>,
+) -> Vec<Rule> {
     let sections = router.sections("rules");
     let has_rules = !sections.is_empty();
-    let rules: Vec<_> = sections.into_iter().map(|s| rule(s, services, &inherited)).collect();
+    let rules: Vec<_> = sections.into_iter().map(|s| rule(s, services, inherited)).collect();
     router.reader.report_repeats(rules.iter().map(|rule| &rule.id));
     match services {
         _ if has_rules => rules,
@@ -28,19 +83,22 @@ pub(super) fn read(gateway: &mut Section, services: &[Service]) -> Vec<Rule> {
             headers: vec![],
             methods: vec![],
             service: only.id.clone(),
-            affinity: inherited.affinity,
+            subset: String::new(),
+            version_header: String::new(),
+            url_rewriting: false,
+            affinity: only.affinity.clone(),
         }],
         [] => vec![],
         [_, _, ..] => {
             let cure = "add `router.rules` that say which requests go to which service";
-            router.reader.report_absence(&at, "several services, but no rules", cure);
+            router.reader.report_absence(at, "several services, but no rules", cure);
             vec![]
         }
     }
 }
 
 fn rule(mut rule: Section, services: &[Service], inherited: &Inherited) -> Rule {
-    rule.later(&["subset", "versionHeader", "when", "rateLimit", "urlRewriting"]);
+    rule.later(&["when", "rateLimit"]);
     rule.require("id", "add an `id` of its own");
     rule.require("serviceName", "add the name of one of `services`");
     let id = rule.value_at("id", |s| {
@@ -52,9 +110,20 @@ fn rule(mut rule: Section, services: &[Service], inherited: &Inherited) -> Rule 
     if let Some(name) = &service {
         check_service(&rule, name, services);
     }
+    let subset = rule.value_at("subset", |s| {
+        s.checked("the version of some backends (numbers in quotes)", |version| {
+            !version.is_empty() && version.len() <= 64 && is_plain(version)
+        })
+    });
+    if let (Some(subset), Some(name)) = (&subset, &service) {
+        check_subset(&rule, subset, &name.value, services);
+    }
+    let version_header = rule.value("versionHeader", header_name).unwrap_or_default();
     // only seen together with a fault
     let stand_in = || At { value: String::new(), at: rule.at.clone() };
     let (id, service) = (id.unwrap_or_else(stand_in), service.unwrap_or_else(stand_in));
+    let affinity = inherited.read_rule(&mut rule, &service.value, services);
+    let url_rewriting = url_rewriting(&mut rule, affinity.as_ref());
     Rule {
         id,
         order: rule.value("order", |s| s.number(i64::MIN..=i64::MAX)).unwrap_or(0),
@@ -62,8 +131,11 @@ fn rule(mut rule: Section, services: &[Service], inherited: &Inherited) -> Rule 
         path: rule.value("path", path).unwrap_or(PathPattern::Below(String::new())),
         headers: headers(&mut rule),
         methods: rule.values("methods", method),
+        subset: subset.map(|subset| subset.value).unwrap_or_default(),
+        version_header: version_header.to_ascii_lowercase(),
+        url_rewriting,
+        affinity,
         service,
-        affinity: inherited.read_rule(&mut rule),
     }
 }
 
@@ -76,6 +148,31 @@ fn check_service(rule: &Section, name: &At<String>, services: &[Service]) {
         .unwrap_or_else(|| "write the name of one of `services`".to_owned());
     let problem = format!("there is no service \"{}\"", name.value);
     rule.reader.report_absence(&name.at, &problem, &cure);
+}
+
+fn check_subset(rule: &Section, subset: &At<String>, service: &str, services: &[Service]) {
+    let Some(service) = services.iter().find(|known| known.id.value == service) else { return };
+    let versions: Vec<_> = service.backends.iter().map(|b| b.version.as_str()).collect();
+    if versions.contains(&subset.value.as_str()) {
+        return;
+    }
+    let cure = did_you_mean(&subset.value, &versions)
+        .unwrap_or_else(|| "write the `version` of some of its backends".to_owned());
+    let problem = format!("no backend has the version {:?}", subset.value);
+    rule.reader.report_absence(&subset.at, &problem, &cure);
+}
+
+/// There must be a way for a key to ride in a URL.
+fn url_rewriting(rule: &mut Section, affinity: Option<&Affinity>) -> bool {
+    let written = rule.value("urlRewriting", Scalar::flag).unwrap_or(false);
+    let in_url = |method: &Method| matches!(method, Method::Query | Method::Path);
+    let rides = affinity.is_none_or(|affinity| affinity.methods.iter().any(in_url));
+    if written && !rides {
+        let at = rule.blame(&["urlRewriting"]);
+        let cure = "add query or path to `sessionAffinity.methods`";
+        rule.reader.report_absence(&at, "no key rides in URLs", cure);
+    }
+    written
 }
 
 fn host(scalar: &Scalar) -> Parsed<HostPattern> {

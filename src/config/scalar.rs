@@ -89,6 +89,14 @@ impl Scalar {
         if range.contains(&number) { Ok(number) } else { Err(self.out_of_range(&expected)) }
     }
 
+    /// A number that may have a fraction.
+    pub(super) fn decimal(&self, range: RangeInclusive<f64>) -> Parsed<f64> {
+        let expected = format!("a number from {} to {}", range.start(), range.end());
+        let number = self.plain(&[Kind::Number]).and_then(|text| text.parse().ok());
+        let number = number.ok_or_else(|| self.refuse(&expected))?;
+        if range.contains(&number) { Ok(number) } else { Err(self.out_of_range(&expected)) }
+    }
+
     /// A duration of at least `shortest`.
     pub(super) fn duration(&self, shortest: Duration) -> Parsed<Duration> {
         let duration = self.plain(&[Kind::Text]).and_then(units::duration);

@@ -118,6 +118,10 @@ fn limits(mut limits: Section) -> Limits {
         max_body_bytes: limits
             .value("maxBodyBytes", |s| s.size(0..=u64::MAX))
             .filter(|bytes| *bytes != 0),
+        max_learned: limits
+            .value("maxLearned", |s| s.number(1..=1_000_000_000))
+            .and_then(|most| usize::try_from(most).ok())
+            .unwrap_or(1_000_000),
     }
 }
 

@@ -1,19 +1,28 @@
 //! `services`: named sets of backends.
 
 use super::At;
+use super::affinity::Sections;
 use super::scalar::{Parsed, Scalar};
 use super::section::Section;
 use super::syntax::{is_host_and_port, is_plain, is_token};
-use super::written::{Backend, BackendState, HealthCheck, Policy, Probe, Service, Timeouts};
+use super::written::{
+    Backend, BackendState, HealthCheck, Policy, Probe, Service, ServiceLimits, Timeouts,
+};
 use std::time::Duration;
 
 /// Any timeout must give the other side some time.
 const INSTANT: Duration = Duration::from_millis(1);
 
-pub(super) fn read(gateway: &mut Section) -> Vec<Service> {
+/// The services, and the `sessionAffinity` of each, which means something only over the router's.
+pub(super) fn read<'a>(gateway: &mut Section<'a>) -> (Vec<Service>, Sections<'a>) {
     gateway.reject_empty("services", "add at least one service");
-    let services = gateway.named_sections("services");
-    services.into_iter().map(|(id, section)| service(id, section)).collect()
+    let mut sections = Sections::default();
+    let services = gateway.named_sections("services").into_iter();
+    let services = services.map(|(id, mut section)| {
+        sections.take(&id.value, &mut section);
+        service(id, section)
+    });
+    (services.collect(), sections)
 }
 
 fn service(id: At<String>, mut service: Section) -> Service {
@@ -26,7 +35,6 @@ fn service(id: At<String>, mut service: Section) -> Service {
         "discovery",
         "outlierDetection",
         "slowStart",
-        "limits",
         "circuitBreaker",
         "rebindRate",
         "panicThreshold",
@@ -34,8 +42,6 @@ fn service(id: At<String>, mut service: Section) -> Service {
         "tls",
         "http2",
         "mirror",
-        "versions",
-        "sessionAffinity",
     ]);
     let policy =
         service.section("loadBalancing").value("policy", policy).unwrap_or(Policy::RoundRobin);
@@ -51,7 +57,39 @@ fn service(id: At<String>, mut service: Section) -> Service {
         read: timeout("read", 60),
         write: timeout("write", 60),
     };
-    Service { id, backends, policy, health_check, timeouts }
+    let limits = limits(service.section("limits"));
+    let versions = versions(&mut service, &backends);
+    Service { id, backends, policy, health_check, timeouts, limits, versions, affinity: None }
+}
+
+fn limits(mut limits: Section) -> ServiceLimits {
+    let mut most = |key| {
+        let most = limits.value(key, |s| s.number(0..=1_000_000)).filter(|most| *most > 0);
+        most.and_then(|most| u32::try_from(most).ok())
+    };
+    ServiceLimits {
+        max_connections: most("maxConnectionsPerBackend"),
+        max_pending: most("maxPending"),
+        queue_timeout: limits
+            .value("queueTimeout", |s| s.duration(Duration::ZERO))
+            .unwrap_or(Duration::from_secs(1)),
+    }
+}
+
+/// Parts of whatever sum they have; 0 takes no new clients.
+fn versions(service: &mut Section, backends: &[Backend]) -> Vec<(String, u32)> {
+    let at = service.blame(&["versions"]);
+    let parts = service.named_values("versions", |s| s.number(0..=10_000));
+    let known = |name: &str| backends.iter().any(|backend| backend.version == name);
+    for (name, _) in parts.iter().filter(|(name, _)| !backends.is_empty() && !known(&name.value)) {
+        let problem = format!("no backend has the version {:?}", name.value);
+        service.reader.report_absence(&name.at, &problem, "add `version` to its backends");
+    }
+    if !parts.is_empty() && parts.iter().all(|(_, part)| *part == 0) {
+        service.reader.report(&at, "no version takes new clients", "give one a part above 0");
+    }
+    let parts = parts.into_iter();
+    parts.map(|(name, part)| (name.value, u32::try_from(part).unwrap_or(0))).collect()
 }
 
 fn policy(scalar: &Scalar) -> Parsed<Policy> {

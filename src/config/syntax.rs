@@ -29,7 +29,7 @@ pub(super) fn is_host(text: &str) -> bool {
 }
 
 /// `ip:port`, `[v6]:port` or `host:port`, the port from 1 on.
-pub(super) fn is_host_and_port(text: &str) -> bool {
+pub(crate) fn is_host_and_port(text: &str) -> bool {
     if let Ok(address) = text.parse::<SocketAddr>() {
         return address.port() != 0;
     }

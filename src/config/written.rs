@@ -24,6 +24,19 @@ pub struct Config {
     /// `router.rules`, in the order written. Where a file has one service and no rules, this is
     /// the one rule that serves everything.
     pub rules: Vec<Rule>,
+    /// `router.serviceHeader`; `None`: rules alone choose the service.
+    pub service_header: Option<ServiceHeader>,
+    /// `router.hashKey`: what the places of clients are hashed with. Empty: the generated key.
+    pub hash_key: Secret,
+}
+
+/// `router.serviceHeader`
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ServiceHeader {
+    /// The request header that names a service or a subset, in lower case.
+    pub name: String,
+    /// Whether the response carries the value that reaches the same subset again.
+    pub respond: bool,
 }
 
 /// The process and its listeners.
@@ -67,6 +80,8 @@ pub struct Limits {
     pub max_header_bytes: u64,
     /// Bytes of a request body; `None` means no limit.
     pub max_body_bytes: Option<u64>,
+    /// Sessions of applications that are remembered (`learn`).
+    pub max_learned: usize,
 }
 
 /// `server.log`
@@ -141,6 +156,24 @@ pub struct Service {
     pub health_check: Option<HealthCheck>,
     /// How long to wait for a backend.
     pub timeouts: Timeouts,
+    /// What a backend may have to do at once.
+    pub limits: ServiceLimits,
+    /// How new clients are split over versions; empty: they are not.
+    pub versions: Vec<(String, u32)>,
+    /// For requests that name the service themselves, and for rules without a section of their own:
+    /// the service's own section laid over `router.sessionAffinity`. `None`: off.
+    pub affinity: Option<Affinity>,
+}
+
+/// `limits` of a service
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ServiceLimits {
+    /// `maxConnectionsPerBackend`: requests that a backend has at once; `None`: no limit.
+    pub max_connections: Option<u32>,
+    /// `maxPending`: requests that wait for a backend; `None`: no limit.
+    pub max_pending: Option<u32>,
+    /// Longest wait.
+    pub queue_timeout: Duration,
 }
 
 /// One entry of `backends`.
@@ -239,6 +272,12 @@ pub struct Rule {
     pub methods: Vec<String>,
     /// One of `services`.
     pub service: At<String>,
+    /// The version whose backends serve; empty: all do.
+    pub subset: String,
+    /// The request header that names a version, in lower case; empty for none.
+    pub version_header: String,
+    /// Whether links in responses get the key.
+    pub url_rewriting: bool,
     /// `None`: off. Otherwise the rule's own section laid over `router.sessionAffinity`.
     pub affinity: Option<Affinity>,
 }

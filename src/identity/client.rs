@@ -37,7 +37,8 @@ pub fn client_address(peer: IpAddr, headers: &HeaderMap, trusted: &TrustedProxie
 }
 
 fn parse(entry: &[u8]) -> Option<IpAddr> {
-    let text = std::str::from_utf8(entry).ok()?;
+    // a zone means something on its own machine only
+    let text = std::str::from_utf8(entry).ok().filter(|text| !text.contains('%'))?;
     let bracketed = || text.strip_prefix('[')?.strip_suffix(']')?.parse().ok().map(IpAddr::V6);
     text.parse::<IpAddr>()
         .ok()
@@ -119,8 +120,16 @@ mod tests {
 
     #[test]
     fn garbage_ends_the_walk_at_the_last_good_hop() {
-        for garbage in ["unknown", "_hidden", "1.2.3", "1.2.3.4:", "[1.2.3.4]", "fe80::1%eth0", "é"]
-        {
+        for garbage in [
+            "unknown",
+            "_hidden",
+            "1.2.3",
+            "1.2.3.4:",
+            "[1.2.3.4]",
+            "fe80::1%eth0",
+            "[2001:db8::9%1]:443",
+            "é",
+        ] {
             let line = format!("203.0.113.9, {garbage}, 10.0.0.2");
             assert_eq!(client("10.0.0.1", &[&line]), "10.0.0.2", "{garbage}");
             assert_eq!(client("10.0.0.1", &["203.0.113.9", garbage]), "10.0.0.1", "{garbage}");

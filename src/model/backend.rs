@@ -11,6 +11,8 @@ pub struct Backend {
     pub id: BackendId,
     /// Where to connect.
     pub address: SocketAddr,
+    /// The same as the operator wrote it, be it by name.
+    pub written: Arc<str>,
     /// Share of new clients relative to the other backends, 0 to 256. 0 takes no new clients.
     pub weight: u32,
     /// The release that runs there; empty when the operator names none.

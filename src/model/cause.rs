@@ -23,11 +23,15 @@ pub enum Cause {
     Unhealthy,
     /// Its backend drains and the policy moves its clients.
     Draining,
+    /// Its backend has all the requests that it may have.
+    Full,
+    /// Its backend is not of the version that the request is for.
+    OtherSubset,
 }
 
 impl Cause {
     /// Every value, in the order of the documentation.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 11] = [
         Self::NoKey,
         Self::Unreadable,
         Self::UnknownKey,
@@ -37,6 +41,8 @@ impl Cause {
         Self::Gone,
         Self::Unhealthy,
         Self::Draining,
+        Self::Full,
+        Self::OtherSubset,
     ];
 
     /// The label in the metrics.
@@ -51,13 +57,17 @@ impl Cause {
             Self::Gone => "gone",
             Self::Unhealthy => "unhealthy",
             Self::Draining => "draining",
+            Self::Full => "full",
+            Self::OtherSubset => "other-subset",
         }
     }
 
     /// The letter in the log.
     pub fn brought(self) -> Brought {
         match self {
-            Self::NoKey => Brought::Nothing,
+            // no key for what it asks for
+            Self::NoKey | Self::OtherSubset => Brought::Nothing,
+            Self::Full => Brought::Full,
             Self::Unreadable | Self::UnknownKey => Brought::Unreadable,
             Self::IdleExpired => Brought::Idle,
             Self::TooOld => Brought::Old,

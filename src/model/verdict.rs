@@ -22,6 +22,8 @@ pub enum Brought {
     Draining,
     /// The bound backend was restarted since.
     Incarnation,
+    /// The bound backend has all the requests that it may have.
+    Full,
 }
 
 /// What the response did to the client's key.
@@ -33,6 +35,8 @@ pub enum Did {
     Bound,
     /// Wrote the same binding anew.
     Refreshed,
+    /// Took the key back, since the policy refuses those who hold it.
+    Cleared,
 }
 
 /// Both letters of one request.
@@ -46,7 +50,7 @@ pub struct Verdict {
 
 impl Brought {
     /// Every value, in the order of the documentation.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Nothing,
         Self::Valid,
         Self::Unreadable,
@@ -56,6 +60,7 @@ impl Brought {
         Self::Old,
         Self::Draining,
         Self::Incarnation,
+        Self::Full,
     ];
 
     /// The letter in the log.
@@ -70,13 +75,14 @@ impl Brought {
             Self::Old => 'O',
             Self::Draining => 'R',
             Self::Incarnation => 'W',
+            Self::Full => 'F',
         }
     }
 }
 
 impl Did {
     /// Every value, in the order of the documentation.
-    pub const ALL: [Self; 3] = [Self::Nothing, Self::Bound, Self::Refreshed];
+    pub const ALL: [Self; 4] = [Self::Nothing, Self::Bound, Self::Refreshed, Self::Cleared];
 
     /// The letter in the log.
     pub fn letter(self) -> char {
@@ -84,6 +90,7 @@ impl Did {
             Self::Nothing => 'N',
             Self::Bound => 'I',
             Self::Refreshed => 'U',
+            Self::Cleared => 'D',
         }
     }
 }

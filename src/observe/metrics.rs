@@ -22,6 +22,9 @@ pub struct Metrics {
     backend_requests: IntCounterVec,
     retries: IntCounterVec,
     backend_up: IntGaugeVec,
+    in_flight: IntGaugeVec,
+    pending: IntGaugeVec,
+    fingerprints: IntGaugeVec,
     hits: IntCounterVec,
     misses: IntCounterVec,
     verdicts: IntCounterVec,
@@ -34,6 +37,10 @@ pub struct Metrics {
     pub connections: IntGauge,
     /// Access lines that found no room.
     pub dropped_lines: IntCounter,
+    /// Sessions of applications that are remembered.
+    pub learned_sessions: IntGauge,
+    /// Those that were forgotten before their time for lack of room.
+    pub learned_evicted: IntCounter,
     /// How often a configuration was taken into service.
     pub generation: IntGauge,
 }
@@ -50,30 +57,16 @@ impl Metrics {
             registry.register(Box::new(family.clone()))?;
             prometheus::Result::Ok(family)
         };
-        let gauge = |name: &str, help: &str| {
-            let gauge = IntGauge::new(name, help)?;
-            registry.register(Box::new(gauge.clone()))?;
-            prometheus::Result::Ok(gauge)
-        };
-        let duration = HistogramVec::new(
-            HistogramOpts::new("request_duration_seconds", "From the header to the last byte")
-                .buckets(SECONDS.to_vec()),
-            &["service"],
-        )?;
-        registry.register(Box::new(duration.clone()))?;
-        let up = Opts::new("backend_up", "1 when the backend takes new clients");
-        let backend_up = IntGaugeVec::new(up, &["service", "backend"])?;
-        registry.register(Box::new(backend_up.clone()))?;
-        let dropped_lines =
-            IntCounter::new("log_dropped_lines_total", "Access lines that found no room")?;
-        registry.register(Box::new(dropped_lines.clone()))?;
+        let gauge = |name: &str, help: &str| gauge(&registry, name, help);
+        let gauges =
+            |name: &str, help: &str, labels: &[&str]| gauges(&registry, name, help, labels);
         let metrics = Self {
             requests: counters(
                 "requests_total",
                 "Requests answered, by rule and status class",
                 &["service", "rule", "code"],
             )?,
-            duration,
+            duration: durations(&registry)?,
             backend_requests: counters(
                 "backend_requests_total",
                 "Requests sent to a backend, each try counted",
@@ -84,7 +77,26 @@ impl Metrics {
                 "Tries that failed on this backend and went on",
                 &["service", "backend"],
             )?,
-            backend_up,
+            backend_up: gauges(
+                "backend_up",
+                "1 when the backend takes new clients",
+                &["service", "backend"],
+            )?,
+            in_flight: gauges(
+                "backend_requests_in_flight",
+                "Requests that the backend has now",
+                &["service", "backend"],
+            )?,
+            pending: gauges(
+                "pending_requests",
+                "Requests that wait for a backend that is full",
+                &["service"],
+            )?,
+            fingerprints: gauges(
+                "hash_fingerprint",
+                "Equal on gateways that place clients alike; of a service (no rule), or of a rule",
+                &["service", "rule"],
+            )?,
             hits: counters(
                 "affinity_hits_total",
                 "Requests sent to the backend they were bound to",
@@ -117,7 +129,20 @@ impl Metrics {
             )?,
             active_requests: gauge("active_requests", "Requests between header and last byte")?,
             connections: gauge("connections", "Client connections that are open")?,
-            dropped_lines,
+            dropped_lines: counter(
+                &registry,
+                "log_dropped_lines_total",
+                "Access lines that found no room",
+            )?,
+            learned_sessions: gauge(
+                "learned_sessions",
+                "Sessions of applications that are remembered",
+            )?,
+            learned_evicted: counter(
+                &registry,
+                "learned_sessions_evicted_total",
+                "Sessions of applications that were forgotten for lack of room",
+            )?,
             generation: gauge("config_generation", "Configurations taken into service so far")?,
             registry: registry.clone(),
         };
@@ -156,6 +181,7 @@ impl Metrics {
             misses: Cause::ALL.map(|cause| self.misses.with_label_values(&[name, cause.label()])),
             verdicts: verdicts().map(|v| self.verdicts.with_label_values(&[name, &v])).collect(),
             panic_picks: self.panic_picks.with_label_values(&[name]),
+            pending: self.pending.with_label_values(&[name]),
         }
     }
 
@@ -166,6 +192,19 @@ impl Metrics {
             requests: self.backend_requests.with_label_values(&labels),
             retries: self.retries.with_label_values(&labels),
             up: self.backend_up.with_label_values(&labels),
+            in_flight: self.in_flight.with_label_values(&labels),
+        }
+    }
+
+    /// Shows by what hash a service (or a rule of it, where `rule` is not empty) places clients, or
+    /// that it does not. The low 48 bits, which Prometheus' numbers hold exactly.
+    pub fn fingerprint(&self, service: &ServiceId, rule: &str, fingerprint: Option<u64>) {
+        let labels = [service.as_str(), rule];
+        match fingerprint.and_then(|whole| i64::try_from(whole & ((1 << 48) - 1)).ok()) {
+            Some(low) => self.fingerprints.with_label_values(&labels).set(low),
+            None => {
+                self.fingerprints.remove_label_values(&labels).ok();
+            }
         }
     }
 
@@ -185,6 +224,7 @@ impl Metrics {
             let labels = [service.as_str(), rule.as_str(), class];
             self.requests.remove_label_values(&labels).ok();
         }
+        self.fingerprint(service, rule.as_str(), None);
     }
 
     /// Forgets a service that is no longer configured.
@@ -193,6 +233,8 @@ impl Metrics {
         self.duration.remove_label_values(&[name]).ok();
         self.hits.remove_label_values(&[name]).ok();
         self.panic_picks.remove_label_values(&[name]).ok();
+        self.pending.remove_label_values(&[name]).ok();
+        self.fingerprint(service, "", None);
         for cause in Cause::ALL {
             self.misses.remove_label_values(&[name, cause.label()]).ok();
         }
@@ -207,8 +249,41 @@ impl Metrics {
         for family in [&self.backend_requests, &self.retries] {
             family.remove_label_values(&labels).ok();
         }
-        self.backend_up.remove_label_values(&labels).ok();
+        for family in [&self.backend_up, &self.in_flight] {
+            family.remove_label_values(&labels).ok();
+        }
     }
+}
+
+fn durations(registry: &Registry) -> prometheus::Result<HistogramVec> {
+    let help = "From the header to the last byte";
+    let options = HistogramOpts::new("request_duration_seconds", help).buckets(SECONDS.to_vec());
+    let durations = HistogramVec::new(options, &["service"])?;
+    registry.register(Box::new(durations.clone()))?;
+    Ok(durations)
+}
+
+fn counter(registry: &Registry, name: &str, help: &str) -> prometheus::Result<IntCounter> {
+    let counter = IntCounter::new(name, help)?;
+    registry.register(Box::new(counter.clone()))?;
+    Ok(counter)
+}
+
+fn gauge(registry: &Registry, name: &str, help: &str) -> prometheus::Result<IntGauge> {
+    let gauge = IntGauge::new(name, help)?;
+    registry.register(Box::new(gauge.clone()))?;
+    Ok(gauge)
+}
+
+fn gauges(
+    registry: &Registry,
+    name: &str,
+    help: &str,
+    labels: &[&str],
+) -> prometheus::Result<IntGaugeVec> {
+    let family = IntGaugeVec::new(Opts::new(name, help), labels)?;
+    registry.register(Box::new(family.clone()))?;
+    Ok(family)
 }
 
 /// Both letters of every verdict, in the order of [`ServiceMetrics::verdict`].
@@ -242,6 +317,8 @@ pub struct ServiceMetrics {
     pub hits: IntCounter,
     /// Requests sent to an unhealthy backend since none was healthy.
     pub panic_picks: IntCounter,
+    /// Requests that wait for a backend; as it was when metrics were asked for last.
+    pub pending: IntGauge,
     misses: [IntCounter; Cause::ALL.len()],
     verdicts: Box<[IntCounter]>,
 }
@@ -272,6 +349,8 @@ pub struct BackendMetrics {
     pub retries: IntCounter,
     /// 1 when it takes new clients.
     pub up: IntGauge,
+    /// Requests that it has; as it was when metrics were asked for last.
+    pub in_flight: IntGauge,
 }
 
 #[cfg(test)]
@@ -297,8 +376,8 @@ mod tests {
             let of_family = text.lines().filter(|line| line.starts_with(family));
             of_family.filter(|line| line.ends_with(" 1")).count()
         };
-        assert_eq!(ones("stickfast_affinity_verdicts_total{"), 27);
-        assert_eq!(ones("stickfast_affinity_misses_total{"), 9);
+        assert_eq!(ones("stickfast_affinity_verdicts_total{"), 40);
+        assert_eq!(ones("stickfast_affinity_misses_total{"), 11);
         assert!(text.contains(r#"stickfast_requests_total{code="2xx",rule="r",service="s"} 1"#));
         assert!(text.contains("process_resident_memory_bytes"));
     }

@@ -1,6 +1,7 @@
-//! What outlives a reload: the health mark of each backend, and the count that leads to the next
-//! mark. Separate from [`super::Member`], which is made anew with every snapshot.
+//! What outlives a reload: the health mark of each backend, the count that leads to the next mark,
+//! and the requests that it has. Separate from [`super::Member`], which is made anew with every snapshot.
 
+use super::seats::{Crowd, Seats};
 use crate::model::{BackendId, ServiceId};
 use ahash::AHashMap;
 use arc_swap::ArcSwap;
@@ -28,6 +29,7 @@ pub struct Cell {
     contrary: AtomicU32,
     /// The start of the backend that checks have met last; empty when they were not told.
     incarnation: ArcSwap<Arc<str>>,
+    seats: Seats,
 }
 
 impl Cell {
@@ -37,7 +39,13 @@ impl Cell {
             mark: AtomicU8::new(code(health)),
             contrary: AtomicU32::new(0),
             incarnation: ArcSwap::from_pointee(Arc::from("")),
+            seats: Seats::default(),
         }
+    }
+
+    /// The requests that the backend has.
+    pub fn seats(&self) -> &Seats {
+        &self.seats
     }
 
     /// The mark in force.
@@ -97,7 +105,10 @@ type Key = (ServiceId, BackendId, SocketAddr);
 
 /// All cells of the process.
 #[derive(Debug, Default)]
-pub struct Cells(Mutex<AHashMap<Key, Arc<Cell>>>);
+pub struct Cells {
+    backends: Mutex<AHashMap<Key, Arc<Cell>>>,
+    crowds: Mutex<AHashMap<ServiceId, Arc<Crowd>>>,
+}
 
 impl Cells {
     /// The cell of a backend; a new one starts as `start`.
@@ -109,12 +120,18 @@ impl Cells {
         start: Health,
     ) -> Arc<Cell> {
         let key = (service.clone(), backend.clone(), address);
-        Arc::clone(self.0.lock().entry(key).or_insert_with(|| Arc::new(Cell::new(start))))
+        Arc::clone(self.backends.lock().entry(key).or_insert_with(|| Arc::new(Cell::new(start))))
+    }
+
+    /// Those who wait for a backend of `service`.
+    pub fn crowd(&self, service: &ServiceId) -> Arc<Crowd> {
+        Arc::clone(self.crowds.lock().entry(service.clone()).or_default())
     }
 
     /// Forgets the cells that no pool holds any more.
     pub fn sweep(&self) {
-        self.0.lock().retain(|_, cell| Arc::strong_count(cell) > 1);
+        self.backends.lock().retain(|_, cell| Arc::strong_count(cell) > 1);
+        self.crowds.lock().retain(|_, crowd| Arc::strong_count(crowd) > 1);
     }
 }
 

@@ -1,6 +1,7 @@
 //! One backend in one snapshot, with what outlives the snapshot.
 
 use super::cell::{Cell, Health};
+use super::seats::{Crowd, Room, Seats};
 use crate::model::{Backend, Duty};
 use crate::observe::BackendMetrics;
 use pingora_load_balancing::Backend as PingoraBackend;
@@ -28,14 +29,54 @@ pub struct Member {
     cell: Arc<Cell>,
     /// Without a health check a backend counts as healthy, whatever an earlier check has said.
     checked: bool,
+    /// Those who wait for a backend of this service; shared like the cell.
+    crowd: Arc<Crowd>,
+    room: Room,
     /// Its counters.
     pub metrics: BackendMetrics,
 }
 
 impl Member {
-    /// A member whose mark lives in `cell`.
-    pub fn new(backend: Backend, cell: Arc<Cell>, checked: bool, metrics: BackendMetrics) -> Self {
-        Self { backend, cell, checked, metrics }
+    /// A member whose mark lives in `cell`, of a service for whose backends `crowd` waits.
+    pub fn new(
+        backend: Backend,
+        cell: Arc<Cell>,
+        crowd: Arc<Crowd>,
+        checked: bool,
+        metrics: BackendMetrics,
+    ) -> Self {
+        Self { backend, cell, checked, crowd, room: Room::UNLIMITED, metrics }
+    }
+
+    /// The same with limits.
+    #[must_use]
+    pub fn with_room(self, room: Room) -> Self {
+        Self { room, ..self }
+    }
+
+    /// The requests that it has.
+    pub fn seats(&self) -> &Seats {
+        self.cell.seats()
+    }
+
+    /// Those who wait for a backend of its service.
+    pub fn crowd(&self) -> &Arc<Crowd> {
+        &self.crowd
+    }
+
+    /// What it may have to do at once.
+    pub fn room(&self) -> Room {
+        self.room
+    }
+
+    /// Whether it has all the requests that it may have.
+    pub fn is_full(&self) -> bool {
+        self.seats().taken() >= self.room.per_backend
+    }
+
+    /// Whether it has room for one who is not bound to it: those who wait for it come first.
+    pub fn has_room(&self) -> bool {
+        self.seats().spoken_for() < self.room.per_backend
     }
 
     /// What its checks say.

@@ -1,6 +1,6 @@
 //! Who can serve: the backends of a service, what is known of each, and how it is found out.
 //!
-//! A [`Pool`] belongs to one snapshot; what must survive a reload (the health marks) lives in
+//! A [`Pool`] belongs to one snapshot; what must survive a reload (health marks, counts) lives in
 //! [`Cells`], which the pools of successive snapshots share.
 
 mod cell;
@@ -8,12 +8,14 @@ mod check;
 mod member;
 mod members;
 mod rounds;
+mod seats;
 
 pub use cell::{Cell, Cells, Health};
 pub use check::{Check, Probe};
 pub use member::{Ability, Member};
 pub use members::Pool;
 pub use rounds::{Rounds, first_round};
+pub use seats::{Crowd, For, Room, Seat, Seats, Waited, wait};
 
 /// Pools for the tests of this module and of those above it.
 #[cfg(test)]
@@ -26,6 +28,16 @@ pub(crate) mod fixture {
 
     /// Members `(id, weight)` at ports from 9000 on, all with the same health.
     pub(crate) fn members(weights: &[(&str, u32)], health: Health) -> Vec<Arc<Member>> {
+        members_with_room(weights, health, Room::UNLIMITED)
+    }
+
+    /// The same with limits.
+    pub(crate) fn members_with_room(
+        weights: &[(&str, u32)],
+        health: Health,
+        room: Room,
+    ) -> Vec<Arc<Member>> {
+        let crowd = Arc::new(Crowd::default());
         let metrics = Metrics::new().unwrap();
         let service = ServiceId::from("s");
         let member = |(port, (id, weight)): (u16, &(&str, u32))| {
@@ -35,12 +47,15 @@ pub(crate) mod fixture {
             let backend = Backend {
                 id,
                 address,
+                written: address.to_string().into(),
                 weight: *weight,
                 version: "".into(),
                 duty: Duty::Active,
                 incarnation: "".into(),
             };
-            Arc::new(Member::new(backend, Arc::new(Cell::new(health)), true, metrics))
+            let cell = Arc::new(Cell::new(health));
+            let member = Member::new(backend, cell, Arc::clone(&crowd), true, metrics);
+            Arc::new(member.with_room(room))
         };
         (9000..).zip(weights).map(member).collect()
     }

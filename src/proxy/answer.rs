@@ -3,12 +3,14 @@
 use super::ctx::Ctx;
 use super::front::ClientIo;
 use super::refusal::{Answer, REASON_HEADER, Refusal};
+use crate::model::{Cause, Did};
 use bytes::Bytes;
 use http::StatusCode;
-use http::header::{CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER};
+use http::header::{CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER, SET_COOKIE};
 use pingora::http::ResponseHeader;
 use pingora::{Error, Result};
 use pingora_proxy::{FailToProxy, Session};
+use std::sync::Arc;
 use std::time::Duration;
 
 /// How long, and for how many bytes, a refused client may go on sending.
@@ -37,6 +39,18 @@ pub(super) async fn write(session: &mut Session, ctx: &mut Ctx, refusal: Refusal
     header.insert_header(REASON_HEADER, reason)?;
     if status == 503 || refusal == Refusal::NotBound {
         header.insert_header(RETRY_AFTER, "1")?;
+    }
+    if refusal == Refusal::NotBound && ctx.cause == Some(Cause::Gone) {
+        // the policy decides once: whoever comes again begins anew
+        let snapshot = Arc::clone(&ctx.snapshot);
+        let rule = ctx.rule.and_then(|at| snapshot.rule(at));
+        let headers = &session.req_header().headers;
+        let stickiness = rule.and_then(|rule| rule.stickiness.as_ref());
+        for cleared in stickiness.iter().flat_map(|s| s.clear_cookies(headers, ctx.https, ctx.now))
+        {
+            header.append_header(SET_COOKIE, cleared)?;
+            ctx.did = Did::Cleared;
+        }
     }
     let bodiless = session.req_header().method == http::Method::HEAD;
     session.write_response_header(Box::new(header), bodiless).await?;

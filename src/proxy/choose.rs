@@ -1,12 +1,15 @@
-//! `upstream_peer`: carries out the choice of a backend.
+//! `upstream_peer`: carries out the choice of a backend, and waits for one that is full.
 
+use super::company;
 use super::ctx::Ctx;
-use super::decide::{self, Choice};
+use super::decide::{self, Choice, Wish, Within};
 use super::front::ClientIo;
 use super::refusal::Refusal;
 use super::respond::TUNNEL_TIMEOUT;
-use crate::pool::Member;
-use crate::snapshot::Timeouts;
+use crate::affinity::course::{WhenFull, when_full};
+use crate::model::Cause;
+use crate::pool::{For, Member, Seat, Waited, wait};
+use crate::snapshot::{Choices, Live, PlaceKey, Rule, Snapshot, Timeouts};
 use pingora::upstreams::peer::HttpPeer;
 use pingora::{Error, ErrorType, Result};
 use pingora_proxy::Session;
@@ -17,34 +20,27 @@ use std::time::Duration;
 /// How long a connection to a backend is kept when nobody uses it.
 const POOLED: Duration = Duration::from_mins(1);
 
-pub(super) fn choose(session: &Session, ctx: &mut Ctx) -> Result<Box<HttpPeer>> {
+pub(super) async fn choose(
+    session: &mut Session,
+    ctx: &mut Ctx,
+    live: &Live,
+) -> Result<Box<HttpPeer>> {
     let snapshot = Arc::clone(&ctx.snapshot);
+    let same = ctx.once_more.take().and_then(|_| ctx.seat.take());
+    ctx.seat = None;
+    let found = match same {
+        Some(same) => Ok(same),
+        None => find_seat(session, ctx, &snapshot, live).await,
+    };
+    let seat = match found {
+        Ok(seat) => seat,
+        Err(refusal) => return refuse(ctx, refusal),
+    };
     let Some(rule) = ctx.rule.and_then(|at| snapshot.rule(at)) else {
         return refuse(ctx, Refusal::NoRoute);
     };
-    let mut buffer = [0; 16];
-    let by_service = key(ctx.client, &mut buffer);
-    let own = rule.stickiness.as_ref().and_then(|stickiness| stickiness.placement.as_ref());
-    let (selection, key) = match (own, &ctx.place) {
-        (Some(placement), Some(place)) => (&placement.selection, place.as_slice()),
-        _ => (&rule.service.selection, by_service),
-    };
-    let choice = match ctx.once_more.take() {
-        Some(same) => Choice::Bound(same),
-        None => decide::choose(&rule.service, selection, ctx.bond.as_ref(), &ctx.tried, key),
-    };
-    let member = match choice {
-        Choice::Bound(member) | Choice::Placed(member) => member,
-        Choice::Panic(member) => {
-            rule.service.metrics.panic_picks.inc();
-            ctx.panicked = true;
-            member
-        }
-        Choice::Nobody => {
-            let why = ctx.last_failure.unwrap_or(Refusal::NoBackend);
-            return refuse(ctx, why);
-        }
-    };
+    let member = Arc::clone(seat.member());
+    ctx.seat = Some(seat);
     ctx.attempts += 1;
     ctx.body_bytes = 0;
     member.metrics.requests.inc();
@@ -55,6 +51,147 @@ pub(super) fn choose(session: &Session, ctx: &mut Ctx) -> Result<Box<HttpPeer>> 
     let peer = peer(&member, rule.service.timeouts, upgrade);
     ctx.backend = Some(member);
     Ok(peer)
+}
+
+/// Takes a seat at the backend that is chosen, after a wait where that is the policy.
+async fn find_seat(
+    session: &mut Session,
+    ctx: &mut Ctx,
+    snapshot: &Snapshot,
+    live: &Live,
+) -> std::result::Result<Seat, Refusal> {
+    let rule = ctx.rule.and_then(|at| snapshot.rule(at)).ok_or(Refusal::NoRoute)?;
+    loop {
+        let choice = company::choose(session, ctx, rule, live);
+        let member = match choice {
+            Choice::Bound(member) | Choice::Placed(member) => member,
+            Choice::Panic(member) => {
+                rule.service.metrics.panic_picks.inc();
+                ctx.panicked = true;
+                member
+            }
+            Choice::Full(member) => match full(session, ctx, rule, &member).await? {
+                Some(seat) => return Ok(seat),
+                None => continue,
+            },
+            Choice::Crowded if ctx.has_waited => return Err(Refusal::Full),
+            Choice::Crowded => return queue(session, ctx, rule).await?.ok_or(Refusal::Full),
+            Choice::Nobody => return Err(ctx.last_failure.unwrap_or(Refusal::NoBackend)),
+        };
+        // another request may have taken the last seat meanwhile
+        if let Some(seat) = Seat::take(&member) {
+            return Ok(seat);
+        }
+    }
+}
+
+/// The bound backend is full: waits there, or lets the client go elsewhere.
+async fn full(
+    session: &mut Session,
+    ctx: &mut Ctx,
+    rule: &Rule,
+    member: &Arc<Member>,
+) -> std::result::Result<Option<Seat>, Refusal> {
+    let Some(stickiness) = &rule.stickiness else { return Ok(None) };
+    if let Some(bond) = &mut ctx.bond
+        && let Some(here) = bond.until_then.take()
+    {
+        // its home has no room after all: the client stays where it is
+        *bond = *here;
+        return Ok(None);
+    }
+    let what = when_full(stickiness.policies.on_full, ctx.has_waited);
+    if what == WhenFull::Wait {
+        ctx.has_waited = true;
+        let seat = || Seat::take(member);
+        let waiting = wait(For::Backend(member), rule.service.room, seat);
+        return while_client_stays(session, waiting).await;
+    }
+    ctx.brought = Cause::Full.brought();
+    ctx.cause = Some(Cause::Full);
+    ctx.from = Some(member.backend.id.clone());
+    let Some(bond) = &mut ctx.bond else { return Ok(None) };
+    match what {
+        WhenFull::Wait | WhenFull::Move => bond.moves_elsewhere(stickiness.policies),
+        WhenFull::Visit => bond.visits_elsewhere(),
+        WhenFull::Reject => return Err(Refusal::NotBound),
+    }
+    Ok(None)
+}
+
+/// Waits for any backend of the service.
+async fn queue(
+    session: &mut Session,
+    ctx: &mut Ctx,
+    rule: &Rule,
+) -> std::result::Result<Option<Seat>, Refusal> {
+    ctx.has_waited = true;
+    let seat = || match decide::choose(wish(ctx, rule, &mut [0; 16])) {
+        Choice::Bound(member) | Choice::Placed(member) | Choice::Panic(member) => {
+            Seat::take(&member)
+        }
+        Choice::Full(_) | Choice::Crowded | Choice::Nobody => None,
+    };
+    let crowd = &*rule.service.crowd;
+    let whom = match &ctx.within {
+        Within::Any | Within::Rather(_) if ctx.tried.is_empty() => For::Anyone(crowd),
+        Within::Any | Within::Rather(_) | Within::Only(_) => For::Some(crowd),
+    };
+    while_client_stays(session, wait(whom, rule.service.room, seat)).await
+}
+
+/// The seat that was waited for; ends at once when the client goes away. One whose body has not
+/// come cannot be watched: reading on would take the body.
+async fn while_client_stays(
+    session: &mut Session,
+    waiting: impl Future<Output = Waited>,
+) -> std::result::Result<Option<Seat>, Refusal> {
+    let upgrade = session.is_upgrade_req();
+    let client = session.as_downstream_mut();
+    let watched = !upgrade && client.is_body_done();
+    let gone = async {
+        if watched {
+            while client.read_body_or_idle(true).await.is_ok() {}
+        } else {
+            std::future::pending::<()>().await;
+        }
+    };
+    tokio::select! {
+        biased;
+        waited = waiting => Ok(match waited {
+            Waited::Seated(seat) => Some(seat),
+            Waited::InVain | Waited::TooMany => None,
+        }),
+        () = gone => Err(Refusal::ClientGone),
+    }
+}
+
+/// What is asked for; `buffer` holds the address where that is hashed.
+pub(super) fn wish<'w>(ctx: &'w Ctx, rule: &'w Rule, buffer: &'w mut [u8; 16]) -> Wish<'w> {
+    let (choices, key) = placing(rule, ctx.place.as_ref(), ctx.client, buffer);
+    Wish {
+        service: &rule.service,
+        choices,
+        key,
+        within: &ctx.within,
+        bond: ctx.bond.as_ref(),
+        company: None,
+        tried: &ctx.tried,
+    }
+}
+
+/// What places a client, and what of it is hashed, where that hashes.
+pub(super) fn placing<'w>(
+    rule: &'w Rule,
+    place: Option<&'w PlaceKey>,
+    client: IpAddr,
+    buffer: &'w mut [u8; 16],
+) -> (&'w Choices, &'w [u8]) {
+    let own = rule.stickiness.as_ref().and_then(|stickiness| stickiness.placement.as_ref());
+    match (own, place) {
+        (Some(placement), Some(place)) => (&placement.choices, place.as_slice()),
+        _ => (&rule.service.choices, key(client, buffer)),
+    }
 }
 
 /// Hashing services place a client by its address.

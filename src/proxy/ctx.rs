@@ -1,11 +1,13 @@
 //! What is known of one request while it is under way.
 
-use super::decide::Bond;
+use super::decide::{Bond, Within};
 use super::refusal::Refusal;
 use crate::model::{BackendId, Brought, Cause, Did, UnixTime, clock};
 use crate::observe::Metrics;
-use crate::pool::Member;
+use crate::pool::{Member, Seat};
+use crate::rewriting::HtmlRewriter;
 use crate::snapshot::{PlaceKey, Rule, Snapshot};
+use parking_lot::Mutex;
 use prometheus::IntGauge;
 use smallvec::SmallVec;
 use std::net::IpAddr;
@@ -13,6 +15,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// One request.
+#[allow(clippy::struct_excessive_bools, reason = "facts that have nothing to do with each other")]
 pub struct Ctx {
     /// The configuration that it began with and ends with.
     pub(super) snapshot: Arc<Snapshot>,
@@ -31,6 +34,23 @@ pub struct Ctx {
     pub(super) cause: Option<Cause>,
     /// The backend that it had to leave, as its key calls it.
     pub(super) from: Option<BackendId>,
+    /// The versions that it may go to.
+    pub(super) within: Within,
+    /// The application's own names for the session of this client, each with its place among the
+    /// rule's.
+    pub(super) sessions: SmallVec<[(usize, PlaceKey); 1]>,
+    /// The key that came in the URL, if that one counts.
+    pub(super) url_key: Option<String>,
+    /// The page that is asked for, where links get the key.
+    pub(super) page: Option<Asked>,
+    /// What puts the key into the page; locked only for the compiler, which asks for `Sync`.
+    pub(super) html: Option<Box<Mutex<HtmlRewriter>>>,
+    /// The tag of the binding, where others have the same.
+    pub(super) tag: Option<u64>,
+    /// Whether it has waited for a backend.
+    pub(super) has_waited: bool,
+    /// What it takes up at the backend that was asked last.
+    pub(super) seat: Option<Seat>,
     /// What places it on the ring of its rule.
     pub(super) place: Option<PlaceKey>,
     /// Whether a response may write a key.
@@ -56,6 +76,14 @@ pub struct Ctx {
     pub(super) body_bytes: u64,
     pub(super) did: Did,
     _active: Active,
+}
+
+/// A page as the client asks for it.
+pub(super) struct Asked {
+    /// Host and port.
+    pub(super) host: String,
+    /// Path and query, without keys.
+    pub(super) target: String,
 }
 
 /// Counts a request that is under way. A guard, since Pingora does not call `logging` for every
@@ -84,6 +112,14 @@ impl Ctx {
             brought: Brought::Nothing,
             cause: None,
             from: None,
+            within: Within::Any,
+            sessions: SmallVec::new(),
+            url_key: None,
+            page: None,
+            html: None,
+            tag: None,
+            has_waited: false,
+            seat: None,
             place: None,
             stamps: false,
             bond: None,
@@ -106,9 +142,15 @@ impl Ctx {
         self.rule.and_then(|at| self.snapshot.rule(at))
     }
 
+    /// The backend has answered in full. An upgraded connection has it until both sides are done.
+    pub(super) fn free_seat(&mut self) {
+        self.seat = None;
+    }
+
     /// Takes note that the backend that was asked last cannot serve this request.
     pub(super) fn give_up_on_backend(&mut self) {
         let Some(member) = self.backend.clone() else { return };
+        self.seat = None;
         member.metrics.retries.inc();
         let bond = self.bond.as_mut().filter(|bond| Arc::ptr_eq(&bond.member, &member));
         if let Some(bond) = bond {

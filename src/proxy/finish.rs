@@ -48,7 +48,8 @@ pub(super) fn finish(session: &mut Session, ctx: &Ctx, live: &Live) {
         client: ctx.client,
         method: header.method.as_str(),
         host: &host::normalise(sent_host.unwrap_or_default()),
-        path: header.uri.path(),
+        // a key in it is a secret, be it ours or the application's
+        path: &ctx.snapshot.bare_path(header.uri.path()),
         status,
         bytes: session.body_bytes_sent() as u64,
         duration,

@@ -9,6 +9,7 @@
 //!    upstream_request_filter ─► receive: request id, Via
 //!      error_while_proxy  ─► fail: only where it is safe
 //!    response_filter      ─► respond: stamp the backend that answered
+//!      response_body_filter ► links: the key in the links of a page
 //!    fail_to_proxy        ─► answer: by `refusal`, the one table from cause to HTTP answer
 //!    logging              ─► finish: counters, access line
 //! ```
@@ -17,15 +18,18 @@
 
 mod answer;
 mod choose;
+mod company;
 mod ctx;
 pub mod decide;
 mod fail;
 mod finish;
 mod front;
+mod links;
 mod private;
 mod receive;
 mod refusal;
 mod respond;
+mod sessions;
 
 pub use ctx::Ctx;
 pub use front::Front;
@@ -40,6 +44,7 @@ use pingora::upstreams::peer::HttpPeer;
 use pingora::{Error, Result};
 use pingora_proxy::{FailToProxy, ProxyHttp, Session};
 use std::sync::Arc;
+use std::time::Duration;
 
 /// The gateway as Pingora sees it.
 pub struct Gateway {
@@ -70,7 +75,7 @@ impl ProxyHttp for Gateway {
     }
 
     async fn request_filter(&self, session: &mut Session, ctx: &mut Ctx) -> Result<bool> {
-        match receive::receive(session, ctx) {
+        match receive::receive(session, ctx, &self.live) {
             Ok(()) => Ok(false),
             Err(refusal) => {
                 answer::write(session, ctx, refusal).await?;
@@ -80,7 +85,7 @@ impl ProxyHttp for Gateway {
     }
 
     async fn upstream_peer(&self, session: &mut Session, ctx: &mut Ctx) -> Result<Box<HttpPeer>> {
-        choose::choose(session, ctx)
+        choose::choose(session, ctx, &self.live).await
     }
 
     fn fail_to_connect(
@@ -119,7 +124,22 @@ impl ProxyHttp for Gateway {
         response: &mut ResponseHeader,
         ctx: &mut Ctx,
     ) -> Result<()> {
-        respond::respond(session, response, ctx)
+        respond::respond(session, response, ctx, &self.live)
+    }
+
+    fn response_body_filter(
+        &self,
+        _session: &mut Session,
+        body: &mut Option<Bytes>,
+        end: bool,
+        ctx: &mut Ctx,
+    ) -> Result<Option<Duration>> {
+        if end {
+            // the backend is through, even if the client is slow to take the rest
+            ctx.free_seat();
+        }
+        links::pass(body, end, ctx);
+        Ok(None)
     }
 
     fn error_while_proxy(

@@ -1,18 +1,25 @@
 //! From the request as it came to the request as the backend gets it: limits, host and path in
 //! normal form, the rule, the client's binding, and the headers that a proxy adds.
 
-use super::ctx::Ctx;
-use super::decide;
+use super::choose;
+use super::ctx::{Asked as Page, Ctx};
+use super::decide::{self, Asked, Changes};
 use super::front::ClientIo;
 use super::refusal::Refusal;
+use super::sessions;
+use crate::affinity::AppSession;
 use crate::affinity::stamp::Elsewhere;
 use crate::identity::forwarded::{X_FORWARDED_FOR, X_FORWARDED_HOST, X_FORWARDED_PROTO};
 use crate::identity::{Forwarded, Scheme, came_by_https, client_address};
 use crate::model::Cause;
 use crate::routing::{host, path};
-use crate::snapshot::Caller;
+use crate::snapshot::{Caller, Live, Unknown};
 use bytes::Bytes;
-use http::header::{CONTENT_LENGTH, COOKIE, HOST, HeaderName, HeaderValue, VIA};
+use http::header::{
+    ACCEPT_ENCODING, CONTENT_LENGTH, COOKIE, HOST, HeaderName, HeaderValue, IF_MATCH,
+    IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE, RANGE, REFERER, VIA,
+};
+use http::uri::PathAndQuery;
 use pingora::http::RequestHeader;
 use pingora::{Error, ErrorType, Result};
 use pingora_core::protocols::l4::socket::SocketAddr;
@@ -40,7 +47,11 @@ pub(super) fn set_limits(session: &mut Session, ctx: &Ctx) {
 }
 
 /// Makes a request ready for its backend.
-pub(super) fn receive(session: &mut Session, ctx: &mut Ctx) -> std::result::Result<(), Refusal> {
+pub(super) fn receive(
+    session: &mut Session,
+    ctx: &mut Ctx,
+    live: &Live,
+) -> std::result::Result<(), Refusal> {
     let peer = peer(session);
     let header = session.req_header();
     let trusted = ctx.snapshot.trusted.contains(peer);
@@ -56,8 +67,11 @@ pub(super) fn receive(session: &mut Session, ctx: &mut Ctx) -> std::result::Resu
     }
     let target = target(header)?;
     let path = path::normalise(header.uri.path());
-    ctx.rule =
-        ctx.snapshot.route(&host::normalise(host_text), &path, &header.method, &header.headers);
+    let bare = ctx.snapshot.bare_path(&path);
+    let rule =
+        ctx.snapshot.route(&host::normalise(host_text), &bare, &header.method, &header.headers);
+    ctx.rule = rule;
+    drop(bare);
     let path = (path != header.uri.path() || target == Target::Absolute).then(|| {
         match header.uri.query() {
             Some(query) => format!("{path}?{query}"),
@@ -72,29 +86,94 @@ pub(super) fn receive(session: &mut Session, ctx: &mut Ctx) -> std::result::Resu
         header.set_uri(path.parse().map_err(|_| Refusal::BadRequest)?);
     }
     let snapshot = std::sync::Arc::clone(&ctx.snapshot);
-    let rule = ctx.rule.and_then(|at| snapshot.rule(at)).ok_or(Refusal::NoRoute)?;
-    let caller = Caller { client: ctx.client, peer };
-    let sticky = rule.stickiness.as_ref().map(|stickiness| (stickiness, &*rule.service));
-    let identified = decide::identify(&snapshot, sticky, &header.headers, caller, ctx.now);
+    let target = snapshot.target(ctx.rule.ok_or(Refusal::NoRoute)?, &header.headers);
+    let target = target.map_err(|Unknown| Refusal::NoSubset)?;
+    ctx.rule = Some(target.rule);
+    let rule = snapshot.rule(target.rule).ok_or(Refusal::NoRoute)?;
+    let service = rule.service.pool.service.as_str();
+    let recall = |session: &AppSession, value: &[u8]| {
+        let idle = rule.stickiness.as_ref().map_or(0, |stickiness| stickiness.terms.idle);
+        live.learned.find(live.learned.key(service, &session.label, value), idle, ctx.now)
+    };
+    let identified = decide::identify(Asked {
+        snapshot: &snapshot,
+        rule,
+        subset: target.subset.as_deref(),
+        headers: &header.headers,
+        target: header.uri.path_and_query().map_or("", PathAndQuery::as_str),
+        caller: Caller { client: ctx.client, peer },
+        recall: &recall,
+        now: ctx.now,
+    });
+    let place = identified.place.as_ref();
+    let dice = || {
+        let mut buffer = [0; 16];
+        let (choices, key) = choose::placing(rule, place, ctx.client, &mut buffer);
+        choices.spread(key).unwrap_or_else(rand::random)
+    };
+    let bound = identified.version.as_ref();
+    ctx.within = decide::within(target.subset.as_ref(), bound, &rule.service.split, dice);
+    ctx.sessions = identified.sessions;
+    ctx.url_key = identified.url_key;
     ctx.brought = identified.brought;
     ctx.cause = identified.cause;
     ctx.from = identified.from;
     ctx.bond = identified.bond;
     ctx.place = identified.place;
     ctx.stamps = identified.stamps;
-    if let Some(name) = identified.used_header {
-        header.remove_header(&name);
-    }
     if identified.rejected {
+        if ctx.cause == Some(Cause::Gone) {
+            sessions::forget(rule, ctx, live);
+        }
         return Err(Refusal::NotBound);
     }
-    if let Some(lines) = identified.cookies {
+    carry_out(header, identified.changes)?;
+    speak_for_client(header, forwarded)?;
+    if rule.rewrites_urls {
+        ask_for_plain_text(header)?;
+        let target = header.uri.path_and_query().map_or("/", PathAndQuery::as_str).to_owned();
+        // links are those of the site as the client calls it, which a proxy may have renamed
+        let host = header.headers.get(&X_FORWARDED_HOST).unwrap_or(&host_as_sent);
+        ctx.page = Some(Page { host: host.to_str().unwrap_or_default().into(), target });
+    }
+    Ok(())
+}
+
+/// Takes everything of ours out of a request.
+fn carry_out(header: &mut RequestHeader, changes: Changes) -> std::result::Result<(), Refusal> {
+    for name in changes.dropped {
+        header.remove_header(&name);
+    }
+    if let Some((name, value)) = changes.unwrapped {
+        put(header.insert_header(name, value))?;
+    }
+    if let Some(lines) = changes.cookies {
         header.remove_header(&COOKIE);
         for line in lines {
             put(header.append_header(COOKIE, line))?;
         }
     }
-    speak_for_client(header, forwarded)
+    if let Some(target) = changes.target {
+        let (path, query) = target.split_at(target.find('?').unwrap_or(target.len()));
+        // what is left of a segment without its key may be a dot
+        let target = [&path::normalise(path), query].concat();
+        header.set_uri(target.parse().map_err(|_| Refusal::BadRequest)?);
+    }
+    if let Some(referer) = changes.referer {
+        put(header.insert_header(REFERER, referer))?;
+    }
+    Ok(())
+}
+
+/// A page whose links get the key must come whole and uncompressed, and not out of the client's
+/// cache, where it has another key. The conditions of a request that changes something stay.
+fn ask_for_plain_text(header: &mut RequestHeader) -> std::result::Result<(), Refusal> {
+    if matches!(header.method, http::Method::GET | http::Method::HEAD) {
+        for name in [RANGE, IF_RANGE, IF_MATCH, IF_NONE_MATCH, IF_MODIFIED_SINCE] {
+            header.remove_header(&name);
+        }
+    }
+    put(header.insert_header(ACCEPT_ENCODING, HeaderValue::from_static("identity")))
 }
 
 /// The headers that a client could take away again by naming them in `Connection`; put in when
@@ -111,7 +190,12 @@ pub(super) fn sign(request: &mut RequestHeader, via_http_1_0: bool, ctx: &Ctx) -
 
 /// What the new backend of a client is told, once: where the client comes from, and why.
 fn failover(ctx: &Ctx) -> Option<String> {
-    let (from, cause, backend) = (ctx.from.as_ref()?, ctx.cause?, ctx.backend.as_ref()?);
+    let (from, backend) = (ctx.from.as_ref()?, ctx.backend.as_ref()?);
+    let Some(cause) = ctx.cause else {
+        // called home, and it has not refused
+        let returns = ctx.bond.as_ref().is_some_and(|bond| bond.until_then.is_some());
+        return returns.then(|| format!("from={from}; reason=failback"));
+    };
     let moves = ctx.bond.as_ref().is_none_or(|bond| bond.elsewhere != Elsewhere::Visits);
     let elsewhere = backend.backend.id != *from || cause == Cause::WrongIncarnation;
     (moves && elsewhere).then(|| format!("from={from}; reason={}", cause.label()))

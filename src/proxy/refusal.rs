@@ -15,6 +15,8 @@ pub enum Refusal {
     NoHost,
     /// No rule matches.
     NoRoute,
+    /// It names a service or a version that is not there.
+    NoSubset,
     /// CONNECT is not for reverse proxies.
     NoTunnel,
     /// The header took too long.
@@ -30,6 +32,8 @@ pub enum Refusal {
     NotBound,
     /// No backend can serve.
     NoBackend,
+    /// Every backend has all the requests that it may have.
+    Full,
     /// This machine has no descriptor, port or buffer left.
     Exhausted,
     /// Every backend that was tried refused the connection.
@@ -66,6 +70,7 @@ impl Refusal {
             Self::NoRoute => {
                 (404, "no-route", "no rule matches this host, path, method and headers")
             }
+            Self::NoSubset => (404, "no-subset", "the request names no known service or version"),
             Self::NoTunnel => (405, "no-tunnel", "CONNECT is not supported"),
             Self::HeaderTimeout => (408, "header-timeout", "the request header took too long"),
             Self::BodyTimeout => (408, "body-timeout", "the request body was silent for too long"),
@@ -74,6 +79,7 @@ impl Refusal {
             Self::BackendReset => (502, "backend-reset", "the backend broke off its answer"),
             Self::NotBound => (503, "affinity-rejected", "the backend of this client cannot serve"),
             Self::NoBackend => (503, "no-backend", "no backend can serve this request"),
+            Self::Full => (503, "full", "every backend has all the requests that it may have"),
             Self::Exhausted => (503, "exhausted", "the gateway has no resources left"),
             Self::ConnectFailed => (503, "connect-failed", "no backend accepts connections"),
             Self::ConnectTimeout => (504, "connect-timeout", "the backend did not accept in time"),

@@ -2,14 +2,17 @@
 
 use super::answer::is_interim;
 use super::ctx::Ctx;
-use super::decide::{self, Dice};
+use super::decide;
 use super::front::ClientIo;
 use super::private::private;
 use super::refusal::REASON_HEADER;
-use crate::model::clock;
-use crate::snapshot::Rule;
-use http::StatusCode;
-use http::header::{CACHE_CONTROL, SET_COOKIE};
+use super::{links, sessions};
+use crate::affinity::Stamp;
+use crate::model::{Did, clock};
+use crate::routing::subset::Named;
+use crate::snapshot::{Live, Place, Rule, Text};
+use http::header::{CACHE_CONTROL, SET_COOKIE, TRANSFER_ENCODING};
+use http::{StatusCode, Version};
 use pingora::Result;
 use pingora::http::ResponseHeader;
 use pingora_proxy::Session;
@@ -23,6 +26,7 @@ pub(super) fn respond(
     session: &mut Session,
     response: &mut ResponseHeader,
     ctx: &mut Ctx,
+    live: &Live,
 ) -> Result<()> {
     if response.headers.contains_key(REASON_HEADER) {
         // it says that the gateway itself has answered
@@ -40,44 +44,110 @@ pub(super) fn respond(
         }
     }
     let snapshot = Arc::clone(&ctx.snapshot);
-    let rule = ctx.rule.and_then(|at| snapshot.rule(at));
-    if let Some(rule) = rule {
-        expose(rule, response, ctx)?;
-    }
-    let rule = rule.filter(|_| ctx.stamps);
-    let sticky = rule.and_then(|rule| Some((rule.stickiness.as_ref()?, &*rule.service)));
-    let (Some(sticky), Some(answered)) = (sticky, &ctx.backend) else {
-        return Ok(());
-    };
-    let now = clock::unix_now();
-    let stamp = decide::stamped(ctx.bond.as_ref(), answered, sticky.0.terms, now);
-    let did = stamp.did();
-    let dice = Dice { nonce: rand::random(), tag: rand::random() };
-    let written = decide::written(sticky, stamp, answered, now, dice, ctx.https);
-    let Some((name, value)) = written else { return Ok(()) };
-    if name == SET_COOKIE {
-        response.append_header(name, value)?;
-    } else {
-        response.insert_header(name, value)?;
-    }
-    ctx.did = did;
-    if let Some(value) = private(&session.req_header().method, response) {
+    let Some(rule) = ctx.rule.and_then(|at| snapshot.rule(at)) else { return Ok(()) };
+    expose(rule, response, ctx)?;
+    if write(session, response, rule, ctx, live)?
+        && let Some(value) = private(&session.req_header().method, response)
+    {
         response.insert_header(CACHE_CONTROL, value)?;
+    }
+    if session.req_header().version == Version::HTTP_10
+        && response.headers.contains_key(TRANSFER_ENCODING)
+    {
+        // such a client knows no chunks: the end of the connection is that of the body
+        response.remove_header(&TRANSFER_ENCODING);
+        session.set_keepalive(None);
     }
     Ok(())
 }
 
+/// Writes what concerns this client alone; tells whether there is anything.
+fn write(
+    session: &Session,
+    response: &mut ResponseHeader,
+    rule: &Rule,
+    ctx: &mut Ctx,
+    live: &Live,
+) -> Result<bool> {
+    let Some(stickiness) = &rule.stickiness else { return Ok(false) };
+    let Some(answered) = ctx.backend.clone() else { return Ok(false) };
+    let now = clock::unix_now();
+    let stamp = decide::stamped(ctx.bond.as_ref(), &answered, stickiness.terms, now);
+    let has_sessions = !stickiness.sessions.is_empty();
+    let in_url = stickiness.in_url().filter(|_| rule.rewrites_urls);
+    if stamp == Stamp::Nothing && !has_sessions && in_url.is_none() {
+        return Ok(false);
+    }
+    let tag = ctx.tag.unwrap_or_else(rand::random);
+    let written = decide::written(&stamp, ctx.bond.as_ref(), &answered, tag, now);
+    let key = |text| written.key(stickiness, &rule.service, text, rand::random());
+    let mut wrote = false;
+    if stamp != Stamp::Nothing
+        && ctx.stamps
+        && let Some((at, carrier)) = stickiness.stamped()
+        && let Some(key) = key(Text::Carrier(at))
+    {
+        match &carrier.place {
+            Place::Cookie => {
+                response.append_header(SET_COOKIE, stickiness.set_cookie(&key, ctx.https, now))?;
+            }
+            Place::Header(name) => response.insert_header(name.clone(), key)?,
+            Place::Url(_) => {}
+        }
+        wrote = true;
+    }
+    if has_sessions {
+        let word = sessions::Word {
+            rule,
+            stickiness,
+            answered: &answered,
+            stamp: &stamp,
+            written: &written,
+            tag,
+            now,
+        };
+        wrote |= sessions::respond(&word, response, ctx, live)?;
+    }
+    let mut private = wrote;
+    if let Some((at, _, place)) = in_url
+        && let Some(text) = url_key(ctx, &stamp, || key(Text::Carrier(at)))
+    {
+        let method = &session.req_header().method;
+        let any = links::rewrite(rule, place, &text, method, response, ctx)?;
+        wrote |= any && stamp != Stamp::Nothing;
+        private |= any;
+    }
+    if wrote {
+        // a session that was minted for a bound client changes nothing about its binding
+        ctx.did = if stamp == Stamp::Nothing { Did::Nothing } else { stamp.did() };
+    }
+    Ok(private)
+}
+
+/// The key for links: a new one with a new binding, else the one that the client's own URL had.
+fn url_key(ctx: &Ctx, stamp: &Stamp, key: impl FnOnce() -> Option<String>) -> Option<String> {
+    match (stamp, &ctx.url_key) {
+        (Stamp::Nothing, own) => own.clone(),
+        // a client whose cookie holds needs no other
+        (Stamp::Refresh(_), None) => None,
+        (Stamp::Bind(_) | Stamp::Refresh(_), _) => key().filter(|_| ctx.stamps),
+    }
+}
+
 /// Tells who answered, where the operator wants that told.
 fn expose(rule: &Rule, response: &mut ResponseHeader, ctx: &Ctx) -> Result<()> {
-    let header = rule.stickiness.as_ref().and_then(|stickiness| stickiness.expose_backend.as_ref());
-    let (Some(header), Some(member)) = (header, &ctx.backend) else { return Ok(()) };
+    let Some(member) = &ctx.backend else { return Ok(()) };
     let (service, backend) = (&rule.service.pool.service, &member.backend);
-    let version = match &*backend.version {
-        "" => String::new(),
-        version => format!("; version={version}"),
-    };
-    response.insert_header(
-        header.clone(),
-        format!("service={service}{version}; backend={}", backend.id),
-    )
+    let version = Some(&*backend.version).filter(|version| !version.is_empty());
+    if let Some(header) = ctx.snapshot.service_header.as_ref().filter(|header| header.responds) {
+        let value = ctx.snapshot.name_of(Named { service: service.as_str(), version });
+        response.insert_header(header.name.clone(), value)?;
+    }
+    let header = rule.stickiness.as_ref().and_then(|stickiness| stickiness.expose_backend.as_ref());
+    if let Some(header) = header {
+        let version = version.map(|version| format!("; version={version}")).unwrap_or_default();
+        let value = format!("service={service}{version}; backend={}", backend.id);
+        response.insert_header(header.clone(), value)?;
+    }
+    Ok(())
 }

@@ -9,6 +9,7 @@ pub mod index;
 pub mod matchers;
 pub mod path;
 mod precedence;
+pub mod subset;
 mod table;
 
 pub use index::Index;

@@ -28,6 +28,11 @@ impl GeneratedKey {
     }
 }
 
+/// The key that a gateway has kept in `folder`, if this user may read it. Makes none.
+pub(crate) fn kept_key(folder: &Path) -> Option<Secret> {
+    read(&folder.join(FILE)).ok()
+}
+
 fn read_or_make(folder: &Path) -> Secret {
     let path = folder.join(FILE);
     let kept = match read(&path) {

@@ -4,6 +4,7 @@
 //!  load ─► bind ─► Pingora's server:  gate (listeners)   waits for the first health round
 //!                                     health             checks, for the snapshot in force
 //!                                     admin              metrics and probes
+//!                                     sweep              forgets silent sessions of applications
 //!                                     control            SIGHUP, SIGUSR1
 //!                                     stop               SIGTERM, SIGINT
 //! ```
@@ -15,7 +16,9 @@ mod generated_key;
 mod health;
 mod load;
 mod stop;
+mod sweep;
 
+pub(crate) use generated_key::kept_key;
 pub use load::{Environment, Files, LoadError, check};
 
 use crate::admin::{Admin, Guard};
@@ -36,6 +39,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 use stop::Stop;
+use sweep::Sweep;
 use tokio::sync::watch;
 
 /// Connections to backends that are kept when nobody uses them, for each thread.
@@ -105,6 +109,7 @@ pub fn run(files: Files, on_open: OnOpen) -> Result<(), StartError> {
     pingora
         .add_service(background_service("health", HealthService::new(Arc::clone(&live), settled)));
     pingora.add_service(background_service("admin", Admin::new(Arc::clone(&live), guard, admin)));
+    pingora.add_service(background_service("sweep", Sweep::new(Arc::clone(&live))));
     let drain_timeout = server.drain_timeout;
     let control = Control::new(files, config, key, Arc::clone(&live), attentive);
     pingora.add_service(background_service("control", control));

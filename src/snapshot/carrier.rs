@@ -1,9 +1,10 @@
 //! Where the key of a rule rides, and what it looks like there.
 
 use crate::affinity::formats::{Reading, Table};
-use crate::affinity::sealed::{OpenBuffer, open, seal};
+use crate::affinity::sealed::{OpenBuffer, looks_sealed, open, seal};
 use crate::affinity::{Binding, KeyRing, Presented, Unreadable};
 use crate::model::UnixTime;
+use crate::rewriting::KeyPlace;
 use http::HeaderName;
 use std::sync::Arc;
 
@@ -11,7 +12,8 @@ use std::sync::Arc;
 pub struct Carrier {
     /// Where it rides.
     pub place: Place,
-    pub(super) codec: Codec,
+    /// What it looks like there.
+    pub codec: Codec,
 }
 
 /// Where a key rides.
@@ -21,10 +23,12 @@ pub enum Place {
     Cookie,
     /// In this header, of the response and of later requests.
     Header(HeaderName),
+    /// In the URL: in links of responses, and in what clients ask for then.
+    Url(KeyPlace),
 }
 
 /// What a key looks like.
-pub(super) enum Codec {
+pub enum Codec {
     /// `secure`
     Sealed {
         /// Shared between rules with the same secrets.
@@ -36,15 +40,15 @@ pub(super) enum Codec {
     Named(Table),
 }
 
-impl Carrier {
+impl Codec {
     /// Reads one key as the client sent it.
     pub fn open<'b>(&self, key: &[u8], now: UnixTime, buffer: &'b mut OpenBuffer) -> Presented<'b> {
-        match &self.codec {
-            Codec::Sealed { keys, associated } => match open(keys, associated, key, now, buffer) {
+        match self {
+            Self::Sealed { keys, associated } => match open(keys, associated, key, now, buffer) {
                 Ok((binding, key_id)) => Presented::Opened(binding, key_id),
                 Err(why) => Presented::Unreadable(why),
             },
-            Codec::Named(table) => match table.read(key, now) {
+            Self::Named(table) => match table.read(key, now) {
                 Reading::Backend { at, .. } => Presented::Named(at),
                 Reading::Unknown => Presented::NamesNobody,
                 Reading::Expired => Presented::Expired,
@@ -56,28 +60,42 @@ impl Carrier {
 
     /// The id of the key that seals at `now`; 0 where nothing is sealed.
     pub fn sealing_id(&self, now: UnixTime) -> u8 {
-        match &self.codec {
-            Codec::Sealed { keys, .. } => keys.sealing_id(now),
-            Codec::Named(_) => 0,
+        match self {
+            Self::Sealed { keys, .. } => keys.sealing_id(now),
+            Self::Named(_) => 0,
         }
     }
 
-    /// Whether a header value that is no key is the client's own name for its session.
-    pub fn takes_names(&self) -> bool {
-        matches!((&self.place, &self.codec), (Place::Header(_), Codec::Sealed { .. }))
+    /// Whether `text` is a key by the look of it, be it one that holds or not. What is none is the
+    /// application's, and never taken away.
+    pub fn looks_like_key(&self, text: &[u8], now: UnixTime) -> bool {
+        match self {
+            Self::Sealed { .. } => looks_sealed(text),
+            Self::Named(table) => match table.read(text, now) {
+                Reading::Backend { .. } | Reading::Unknown | Reading::Expired => true,
+                Reading::NoKey | Reading::Malformed => false,
+            },
+        }
     }
 
     /// The key for `binding` to the backend at place `at` of the pool.
-    pub(super) fn write(
+    pub fn write(
         &self,
         binding: &Binding<'_>,
         at: usize,
         nonce: [u8; 12],
         now: UnixTime,
     ) -> Option<String> {
-        match &self.codec {
-            Codec::Sealed { keys, associated } => seal(keys, associated, binding, nonce, now),
-            Codec::Named(table) => table.write(at).map(str::to_owned),
+        match self {
+            Self::Sealed { keys, associated } => seal(keys, associated, binding, nonce, now),
+            Self::Named(table) => table.write(at).map(str::to_owned),
         }
+    }
+}
+
+impl Carrier {
+    /// Whether a header value that is no key is the client's own name for its session.
+    pub fn takes_names(&self) -> bool {
+        matches!((&self.place, &self.codec), (Place::Header(_), Codec::Sealed { .. }))
     }
 }

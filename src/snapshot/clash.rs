@@ -1,8 +1,9 @@
 //! Faults that show only when all rules are looked at together: cookies that would be mistaken for
 //! one another.
 
+use super::reach::{Way, ways};
 use crate::affinity::CookieNames;
-use crate::config::{Affinity, Config, Fault, Method, Rule};
+use crate::config::{Affinity, Config, Fault, Method, SessionSource};
 use ahash::{AHashMap, AHashSet};
 use std::collections::hash_map::Entry;
 
@@ -10,8 +11,8 @@ use std::collections::hash_map::Entry;
 pub(super) fn shared_names(config: &Config) -> impl Fn(&str) -> bool {
     let mut first_service: AHashMap<&str, &str> = AHashMap::new();
     let mut shared = Vec::new();
-    for (rule, affinity) in sticky(config) {
-        let (name, service) = (affinity.cookie.name.as_str(), rule.service.value.as_str());
+    for (way, affinity) in sticky(config) {
+        let (name, service) = (affinity.cookie.name.as_str(), way.service);
         if *first_service.entry(name).or_insert(service) != service {
             shared.push(name.to_owned());
         }
@@ -22,23 +23,22 @@ pub(super) fn shared_names(config: &Config) -> impl Fn(&str) -> bool {
 /// Cookies with one name and two meanings.
 pub(super) fn faults(config: &Config) -> Vec<Fault> {
     let mut faults = Vec::new();
-    let mut seen: AHashMap<(&str, &str), (&Rule, &Affinity)> = AHashMap::new();
+    let mut seen: AHashMap<(&str, &str), (Way<'_>, &Affinity)> = AHashMap::new();
     let mut suffixed: AHashMap<Box<str>, &str> = AHashMap::new();
-    for (rule, affinity) in sticky(config) {
-        let (service, name) = (rule.service.value.as_str(), affinity.cookie.name.as_str());
+    for (way, affinity) in sticky(config) {
+        let (service, name) = (way.service, affinity.cookie.name.as_str());
         suffixed.insert(CookieNames::new(name, service, true).suffixed, service);
         match seen.entry((service, name)) {
             Entry::Vacant(free) => {
-                free.insert((rule, affinity));
+                free.insert((way, affinity));
             }
             Entry::Occupied(taken) => {
                 let (other, first) = taken.get();
                 if !same_keys(first, affinity) {
                     faults.push(affinity.at.fault(
                         format!(
-                            "rules {} and {} write the cookie {name} for service {service} with \
+                            "{other} and {way} write the cookie {name} for service {service} with \
                              different keys or encodings, so that each would undo what the other wrote",
-                            other.id.value, rule.id.value
                         ),
                         "give both the same keys, keyRotation and encoding, or one of them another cookie.name",
                     ));
@@ -47,7 +47,7 @@ pub(super) fn faults(config: &Config) -> Vec<Fault> {
         }
     }
     let ours: AHashSet<&str> = sticky(config).map(|(_, a)| a.cookie.name.as_str()).collect();
-    for affinity in config.rules.iter().filter_map(|rule| rule.affinity.as_ref()) {
+    for affinity in ways(config).filter_map(|way| way.affinity) {
         let mut adopted = AHashSet::new();
         for name in affinity.adopt.iter().map(|adopt| adopt.cookie.as_str()) {
             if ours.contains(name) || suffixed.contains_key(name) || !adopted.insert(name) {
@@ -58,6 +58,7 @@ pub(super) fn faults(config: &Config) -> Vec<Fault> {
             }
         }
     }
+    faults.extend(sessions(config, |name| ours.contains(name) || suffixed.contains_key(name)));
     for (_, affinity) in sticky(config) {
         let name = affinity.cookie.name.as_str();
         if let Some(service) = suffixed.get(name) {
@@ -70,6 +71,31 @@ pub(super) fn faults(config: &Config) -> Vec<Fault> {
     faults
 }
 
+/// Sessions of the application under a name that is taken.
+fn sessions(config: &Config, is_ours: impl Fn(&str) -> bool) -> Vec<Fault> {
+    let affinities = config.rules.iter().filter_map(|rule| rule.affinity.as_ref());
+    let sessions = affinities.flat_map(|affinity| {
+        affinity.learn.iter().chain(&affinity.envelope).map(move |source| (affinity, source))
+    });
+    let taken = sessions.filter_map(|(affinity, source)| {
+        let carries_key = affinity.methods.contains(&Method::Header);
+        let taken = match source {
+            SessionSource::Cookie(name) => {
+                is_ours(name) || affinity.adopt.iter().any(|adopt| adopt.cookie == *name)
+            }
+            SessionSource::Header(name) => carries_key && affinity.header_name == *name,
+        };
+        let (SessionSource::Cookie(name) | SessionSource::Header(name)) = source;
+        taken.then(|| {
+            affinity.at.fault(
+                format!("the application's session {name} has another meaning as well"),
+                "give our cookie or header another name, and name each session once",
+            )
+        })
+    });
+    taken.collect()
+}
+
 fn same_keys(one: &Affinity, other: &Affinity) -> bool {
     let keys = |affinity: &Affinity| {
         affinity.keys.iter().map(|key| (key.id, key.secret.clone())).collect::<Vec<_>>()
@@ -78,9 +104,8 @@ fn same_keys(one: &Affinity, other: &Affinity) -> bool {
     one.key_rotation == other.key_rotation && keys(one) == keys(other) && looks(one) == looks(other)
 }
 
-/// Rules whose key rides in a cookie.
-fn sticky(config: &Config) -> impl Iterator<Item = (&Rule, &Affinity)> {
-    let rules = config.rules.iter();
-    let sticky = rules.filter_map(|rule| rule.affinity.as_ref().map(|affinity| (rule, affinity)));
+/// Ways on which the key rides in a cookie.
+fn sticky(config: &Config) -> impl Iterator<Item = (Way<'_>, &Affinity)> {
+    let sticky = ways(config).filter_map(|way| way.affinity.map(|affinity| (way, affinity)));
     sticky.filter(|(_, affinity)| affinity.methods.contains(&Method::Cookie))
 }

@@ -1,11 +1,13 @@
 //! From the checked configuration to a [`Snapshot`]: names become references, defaults become
 //! values, host names become addresses.
 
+use super::carrier::Place;
 use super::clash;
 use super::selections::Selections;
 use super::stickiness::{Stickiness, terms};
 use super::survey::{self, Addresses, Lookup};
-use super::{Limits, Rule, Service, Snapshot, Timeouts};
+use super::target::ServiceHeader;
+use super::{Limits, Rule, Service, Snapshot, Split, Timeouts};
 use crate::affinity::{Cutter, KeyRing};
 use crate::balance::POINTS_PER_WEIGHT;
 use crate::config::{
@@ -14,9 +16,10 @@ use crate::config::{
 use crate::identity::TrustedProxies;
 use crate::model::{Backend, BackendId, Duty, RuleId, Secret, ServiceId, UnixTime};
 use crate::observe::Metrics;
-use crate::pool::{Cells, Check, Health, Member, Pool, Probe};
+use crate::pool::{Cells, Check, Health, Member, Pool, Probe, Room};
+use crate::rewriting::KeyPlace;
 use crate::routing::{Host, Index, Matchers, Path, path};
-use ahash::AHashMap;
+use ahash::{AHashMap, AHashSet};
 use std::net::SocketAddr;
 use std::num::NonZeroU32;
 use std::sync::Arc;
@@ -43,7 +46,13 @@ pub struct Surroundings<'a> {
 pub fn compile(config: &Config, around: &Surroundings<'_>) -> Result<Snapshot, Faults> {
     let addresses = survey::survey(config, around.lookup).map_err(Faults::from)?;
     let mut secrets = Secrets::new(around.generated_key);
-    let mut selections = Selections::default();
+    let hash_key = || match &config.hash_key {
+        none if none.is_empty() => (around.generated_key)(),
+        key => key.clone(),
+    };
+    let versioned = asked_by_version(config);
+    let by_version = |service: &str| config.service_header.is_some() || versioned.contains(service);
+    let mut selections = Selections::new(&hash_key, &by_version);
     let mut services = AHashMap::new();
     let mut in_order = Vec::new();
     for written in &config.services {
@@ -53,29 +62,58 @@ pub fn compile(config: &Config, around: &Surroundings<'_>) -> Result<Snapshot, F
     }
     let shared = clash::shared_names(config);
     let mut rings = AHashMap::new();
-    let rules: Vec<Rule> = config
-        .rules
-        .iter()
-        .filter_map(|written| {
-            let service = services.get(written.service.value.as_str())?;
-            let id = RuleId::from(written.id.value.as_str());
-            let stickiness = written.affinity.as_ref().map(|affinity| {
-                let keys = key_ring(affinity, &mut secrets, &mut rings, around.now);
-                let all: Vec<Secret> =
-                    secrets.of(affinity).into_iter().map(|(_, secret)| secret).collect();
-                let shared = shared(&affinity.cookie.name);
-                Stickiness::new(affinity, &service.pool, shared, &keys, &all, &mut selections)
-            });
-            let metrics = around.metrics.rule(&service.pool.service, &id);
-            Some(Rule { id, service: Arc::clone(service), stickiness, metrics })
-        })
-        .collect();
+    let mut stickiness = |affinity: &Affinity, service: &Service| {
+        let keys = key_ring(affinity, &mut secrets, &mut rings, around.now);
+        let all: Vec<Secret> = secrets.of(affinity).into_iter().map(|(_, secret)| secret).collect();
+        let shared = shared(&affinity.cookie.name);
+        Stickiness::new(affinity, &service.pool, shared, &keys, &all, &mut selections)
+    };
+    let mut rules: Vec<Rule> = Vec::with_capacity(config.rules.len());
+    for written in &config.rules {
+        // the reader has seen to it that there is such a service
+        let Some(service) = services.get(written.service.value.as_str()) else { continue };
+        let id = RuleId::from(written.id.value.as_str());
+        rules.push(Rule {
+            subset: Some(written.subset.as_str()).filter(|v| !v.is_empty()).map(Arc::from),
+            version_header: written.version_header.parse().ok(),
+            rewrites_urls: written.url_rewriting,
+            stickiness: written.affinity.as_ref().map(|written| stickiness(written, service)),
+            metrics: around.metrics.rule(&service.pool.service, &id),
+            service: Arc::clone(service),
+            id,
+        });
+    }
+    let mut by_service = AHashMap::new();
+    let named = config.service_header.iter().flat_map(|_| &config.services);
+    for written in named {
+        let Some(service) = services.get(written.id.value.as_str()) else { continue };
+        by_service.insert(written.id.value.as_str().into(), rules.len());
+        // a space, which no rule of the operator's has
+        let id = RuleId::from(format!("service {}", written.id.value).as_str());
+        rules.push(Rule {
+            subset: None,
+            version_header: None,
+            rewrites_urls: false,
+            stickiness: written.affinity.as_ref().map(|written| stickiness(written, service)),
+            metrics: around.metrics.rule(&service.pool.service, &id),
+            service: Arc::clone(service),
+            id,
+        });
+    }
+    let service_header = config.service_header.as_ref().and_then(|header| {
+        Some(ServiceHeader { name: header.name.parse().ok()?, responds: header.respond })
+    });
     let limits = &config.server.limits;
     Ok(Snapshot {
         index: Index::build(&config.rules.iter().map(matchers).collect::<Vec<_>>()),
-        cutter: Cutter::new(rules.iter().filter_map(|r| r.stickiness.as_ref()?.names.as_ref())),
+        url_keys: url_keys(&rules),
+        cutter: Cutter::new(rules.iter().filter_map(|r| r.stickiness.as_ref()?.names.as_ref()))
+            .with_enveloped(rules.iter().filter_map(|r| r.stickiness.as_ref()?.enveloped_cookie())),
         rules: rules.into(),
         services: in_order.into(),
+        service_header,
+        by_service,
+        max_learned: config.server.limits.max_learned,
         trusted: TrustedProxies::new(&config.server.trusted_proxies),
         limits: Limits {
             header_timeout: limits.header_timeout,
@@ -91,16 +129,21 @@ fn service(
     written: &config::Service,
     addresses: &Addresses,
     around: &Surroundings<'_>,
-    selections: &mut Selections,
+    selections: &mut Selections<'_>,
 ) -> Service {
     let id = ServiceId::from(written.id.value.as_str());
+    let room = Room {
+        per_backend: written.limits.max_connections.unwrap_or(u32::MAX),
+        pending: written.limits.max_pending.unwrap_or(u32::MAX),
+        patience: written.limits.queue_timeout,
+    };
     let check = written.health_check.as_ref().map(check);
     let members = written
         .backends
         .iter()
         .filter_map(|backend| {
             let address = addresses.get(&backend.address.value)?;
-            Some(member(&id, backend, *address, check.is_some(), around))
+            Some(member(&id, backend, *address, check.is_some(), room, around))
         })
         .collect();
     let pool = Pool::new(id, members, check);
@@ -109,14 +152,46 @@ fn service(
         Policy::ConsistentHash => AlgorithmKind::ConsistentHash,
         Policy::Maglev => AlgorithmKind::Maglev,
     };
-    let selection = selections.get(&pool, kind, POINTS_PER_WEIGHT);
+    let choices = selections.choices(&pool, kind, POINTS_PER_WEIGHT, None);
+    let split = written.versions.iter().map(|(name, part)| (name.as_str().into(), *part));
     let timeouts = Timeouts {
         connect: written.timeouts.connect,
         read: written.timeouts.read,
         write: written.timeouts.write,
     };
     let metrics = around.metrics.service(&pool.service);
-    Service { pool: Arc::new(pool), selection, timeouts, metrics }
+    Service {
+        crowd: around.cells.crowd(&pool.service),
+        pool: Arc::new(pool),
+        choices,
+        split: Split::new(split),
+        room,
+        timeouts,
+        metrics,
+    }
+}
+
+/// Every parameter of a URL that some rule reads, once.
+fn url_keys(rules: &[Rule]) -> Box<[KeyPlace]> {
+    let carriers = rules.iter().filter_map(|rule| rule.stickiness.as_ref());
+    let carriers = carriers.flat_map(|stickiness| &stickiness.carriers);
+    let mut all: Vec<KeyPlace> = Vec::new();
+    for carrier in carriers {
+        if let Place::Url(place) = &carrier.place
+            && !all.contains(place)
+        {
+            all.push(place.clone());
+        }
+    }
+    all.into()
+}
+
+/// The services of whose versions one may be asked for by a rule, or by their split.
+fn asked_by_version(config: &Config) -> AHashSet<&str> {
+    let asks = |rule: &&config::Rule| !rule.subset.is_empty() || !rule.version_header.is_empty();
+    let by_rules = config.rules.iter().filter(asks).map(|rule| rule.service.value.as_str());
+    let split = config.services.iter().filter(|service| !service.versions.is_empty());
+    by_rules.chain(split.map(|service| service.id.value.as_str())).collect()
 }
 
 fn member(
@@ -124,11 +199,13 @@ fn member(
     written: &config::Backend,
     address: SocketAddr,
     checked: bool,
+    room: Room,
     around: &Surroundings<'_>,
 ) -> Arc<Member> {
     let backend = Backend {
         id: BackendId::from(written.id.value.as_str()),
         address,
+        written: written.address.value.as_str().into(),
         weight: written.weight,
         version: written.version.as_str().into(),
         duty: match written.state {
@@ -142,7 +219,8 @@ fn member(
     let start = if checked { Health::Unchecked } else { Health::Healthy };
     let cell = around.cells.cell(service, &backend.id, address, start);
     let metrics = around.metrics.backend(service, &backend.id);
-    Arc::new(Member::new(backend, cell, checked, metrics))
+    let crowd = around.cells.crowd(service);
+    Arc::new(Member::new(backend, cell, crowd, checked, metrics).with_room(room))
 }
 
 fn check(written: &config::HealthCheck) -> Check {

@@ -1,13 +1,19 @@
 //! What the process holds for as long as it lives: the snapshot in force and all that outlives it.
 
 use super::Snapshot;
+use crate::affinity::{Bursts, Learned};
+use crate::model::clock;
 use crate::observe::{AccessLog, Metrics};
 use crate::pool::Cells;
 use ahash::AHashSet;
 use arc_swap::ArcSwap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
 use tokio::sync::watch;
+
+/// First requests that are remembered at a time.
+const BURSTS: usize = 16_384;
 
 /// The living process.
 pub struct Live {
@@ -20,6 +26,12 @@ pub struct Live {
     pub metrics: Metrics,
     /// The line for each request.
     pub access_log: AccessLog,
+    /// Sessions of applications, and who minted them.
+    pub learned: Learned,
+    /// First requests of the last moment.
+    pub bursts: Bursts,
+    /// When the process began.
+    pub started: Instant,
     serving: AtomicBool,
 }
 
@@ -27,7 +39,11 @@ impl Live {
     /// Takes the first snapshot into service; not [`Self::serving`] yet.
     pub fn new(first: Snapshot, cells: Cells, metrics: Metrics, access_log: AccessLog) -> Self {
         metrics.generation.inc();
+        show_fingerprints(&first, &metrics);
         Self {
+            learned: Learned::new(first.max_learned, rand::random()),
+            bursts: Bursts::new(BURSTS, rand::random()),
+            started: clock::monotonic_now(),
             current: ArcSwap::from_pointee(first),
             changed: watch::Sender::new(()),
             cells,
@@ -49,7 +65,11 @@ impl Live {
         let old = self.current.swap(Arc::clone(&next));
         self.metrics.generation.inc();
         self.changed.send_replace(());
+        if self.learned.capacity() != next.max_learned {
+            self.learned.resize(next.max_learned);
+        }
         self.forget(&old, &next);
+        show_fingerprints(&next, &self.metrics);
         drop(old);
         self.cells.sweep();
     }
@@ -88,6 +108,18 @@ impl Live {
                 self.metrics.forget_service(&service.pool.service);
             }
         }
+    }
+}
+
+/// By what hash each service and each rule places clients. They were computed with the snapshot.
+fn show_fingerprints(snapshot: &Snapshot, metrics: &Metrics) {
+    for service in snapshot.services() {
+        metrics.fingerprint(&service.pool.service, "", service.choices.fingerprint());
+    }
+    for rule in snapshot.rules() {
+        let placement = rule.stickiness.as_ref().and_then(|s| s.placement.as_ref());
+        let own = placement.and_then(|placement| placement.choices.fingerprint());
+        metrics.fingerprint(&rule.service.pool.service, rule.id.as_str(), own);
     }
 }
 

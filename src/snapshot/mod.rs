@@ -4,29 +4,36 @@
 //! Nothing here is optional in the sense of "use the default": [`compile`] has decided all of that.
 
 mod carrier;
+mod choices;
 mod clash;
 mod compile;
 mod live;
 mod placement;
+mod reach;
 mod selections;
 mod stickiness;
 mod survey;
+mod target;
 
-pub use carrier::{Carrier, Place};
+pub use carrier::{Carrier, Codec, Place};
+pub use choices::{Choices, Split};
 pub use compile::{Surroundings, compile};
 pub use live::Live;
 pub use placement::{By, Caller, PlaceKey, Placement, Prefixes};
-pub use stickiness::Stickiness;
+pub use stickiness::{Burst, Stickiness, Text};
 pub use survey::{Lookup, faults};
+pub use target::{ServiceHeader, Target, Unknown};
 
 use crate::affinity::Cutter;
-use crate::balance::Selection;
 use crate::identity::TrustedProxies;
 use crate::model::RuleId;
 use crate::observe::{RuleMetrics, ServiceMetrics};
-use crate::pool::{Member, Pool};
-use crate::routing::Index;
-use http::{HeaderMap, Method};
+use crate::pool::{Crowd, Member, Pool, Room};
+use crate::rewriting::KeyPlace;
+use crate::routing::{Index, path};
+use ahash::AHashMap;
+use http::{HeaderMap, HeaderName, Method};
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -35,6 +42,14 @@ pub struct Snapshot {
     index: Index,
     rules: Box<[Rule]>,
     services: Box<[Arc<Service>]>,
+    /// The header by which requests name their service.
+    pub service_header: Option<ServiceHeader>,
+    /// Where in URLs the keys of any rule ride, each once.
+    pub url_keys: Box<[KeyPlace]>,
+    /// The rule for requests that name this service; empty without such a header.
+    by_service: AHashMap<Box<str>, usize>,
+    /// Sessions of applications that are remembered, at most.
+    pub max_learned: usize,
     /// Cuts the cookies of all rules.
     pub cutter: Cutter,
     /// Whose `X-Forwarded-*` headers count.
@@ -64,6 +79,12 @@ pub struct Rule {
     pub id: RuleId,
     /// Where its requests go.
     pub service: Arc<Service>,
+    /// The version whose backends serve; `None`: all do.
+    pub subset: Option<Arc<str>>,
+    /// The header that names a version.
+    pub version_header: Option<HeaderName>,
+    /// Whether links in responses get the key.
+    pub rewrites_urls: bool,
     /// `None`: every request is placed for itself.
     pub stickiness: Option<Stickiness>,
     /// Its counters.
@@ -75,7 +96,13 @@ pub struct Service {
     /// Its backends.
     pub pool: Arc<Pool>,
     /// Who is next.
-    pub selection: Arc<Selection>,
+    pub choices: Choices,
+    /// How new clients are split over versions.
+    pub split: Split,
+    /// What a backend may have to do at once.
+    pub room: Room,
+    /// Those who wait for a backend.
+    pub crowd: Arc<Crowd>,
     /// How long to wait for a backend.
     pub timeouts: Timeouts,
     /// Its counters.
@@ -94,6 +121,20 @@ pub struct Timeouts {
 }
 
 impl Snapshot {
+    /// The path as rules and the log see it: without keys, be they ours or the application's.
+    pub fn bare_path<'p>(&self, path: &'p str) -> Cow<'p, str> {
+        let in_path = self.url_keys.iter().filter(|place| matches!(place, KeyPlace::Path(_)));
+        let bare = in_path.fold(Cow::Borrowed(path), |path, place| {
+            let cut = place.cut(&path, |_| true).rest;
+            cut.map_or(path, Cow::Owned)
+        });
+        match bare {
+            // `..;jsessionid=A` is the directory above, to servlet containers too
+            Cow::Owned(bare) => path::normalise(&bare).into_owned().into(),
+            Cow::Borrowed(path) => Cow::Borrowed(path),
+        }
+    }
+
     /// The rule for a request; host and path in normal form.
     pub fn route(
         &self,
@@ -129,6 +170,6 @@ impl Snapshot {
 impl Service {
     /// The next backend for a new client, in the order of the policy.
     pub fn pick(&self, key: &[u8], fits: impl Fn(&Member) -> bool) -> Option<Arc<Member>> {
-        self.selection.pick(key, self.pool.members(), fits)
+        self.choices.pick(None, key, self.pool.members(), fits)
     }
 }

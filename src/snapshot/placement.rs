@@ -1,19 +1,18 @@
 //! Where a rule places clients by itself instead of by its service's policy: by their address, by a
 //! header, or by the name that they give their session.
 
-use crate::balance::Selection;
+use super::choices::Choices;
 use http::{HeaderMap, HeaderName};
 use smallvec::SmallVec;
 use std::net::IpAddr;
-use std::sync::Arc;
 
 /// What is hashed for one client.
 pub type PlaceKey = SmallVec<[u8; 64]>;
 
 /// A selection of the rule's own.
 pub struct Placement {
-    /// Shared between rules that place alike.
-    pub selection: Arc<Selection>,
+    /// What is laid out is shared between rules that place alike.
+    pub choices: Choices,
     /// What of a request is hashed.
     pub by: By,
 }
@@ -21,6 +20,8 @@ pub struct Placement {
 /// What of a request is hashed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum By {
+    /// The name of its session, else the address of the client behind trusted proxies.
+    Session(Prefixes),
     /// The address of the client behind trusted proxies.
     Client(Prefixes),
     /// The address that the connection came from.
@@ -41,9 +42,19 @@ pub struct Caller {
 }
 
 impl By {
-    /// What is hashed for a request; `None` leaves it to the service.
-    pub fn key(&self, caller: Caller, headers: &HeaderMap) -> Option<PlaceKey> {
+    /// What is hashed for a request of the application's `session`, if it has one; `None` leaves it
+    /// to the service.
+    pub fn key(
+        &self,
+        caller: Caller,
+        headers: &HeaderMap,
+        session: Option<&[u8]>,
+    ) -> Option<PlaceKey> {
         match self {
+            Self::Session(prefixes) => Some(match session {
+                Some(name) => PlaceKey::from_slice(name),
+                None => prefixes.key(caller.client),
+            }),
             Self::Client(prefixes) => Some(prefixes.key(caller.client)),
             Self::Peer(prefixes) => Some(prefixes.key(caller.peer)),
             Self::Header(name) => {

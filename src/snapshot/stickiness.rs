@@ -3,22 +3,34 @@
 use super::carrier::{Carrier, Codec, Place};
 use super::placement::{By, Placement, Prefixes};
 use super::selections::Selections;
-use crate::affinity::cookies::carries;
-use crate::affinity::course::{Failback, OnDraining, OnMissing, OnUnhealthy};
-use crate::affinity::formats::{Carrier as Rides, Format, Over, Table, Target};
-use crate::affinity::sealed::associated;
+use crate::affinity::app_session::{Role, Source};
+use crate::affinity::cookies::{carries, value_of};
+use crate::affinity::course::{Failback, OnDraining, OnFull, OnMissing, OnUnhealthy};
+use crate::affinity::formats::{Carrier as Rides, Format, Over, Reading, Table, Target};
+use crate::affinity::sealed::{OpenBuffer, associated};
 use crate::affinity::set_cookie::Attributes;
-use crate::affinity::{Adopted, Binding, CookieNames, KeyRing, Policies, SetCookie, Terms, Wanted};
-use crate::balance::POINTS_PER_WEIGHT;
+use crate::affinity::{
+    Adopted, AppSession, CookieNames, KeyRing, Policies, Presented, SetCookie, Terms, Wanted,
+};
+use crate::balance::{LoadFactor, POINTS_PER_WEIGHT};
 use crate::config::{
     self, Adopt, AdoptFormat, Affinity, AlgorithmKind, Cookie, Encoding, KeyOver, Method, SameSite,
-    Secure,
+    Secure, SessionSource,
 };
 use crate::model::{Secret, UnixTime};
 use crate::pool::{Member, Pool};
-use http::header::SET_COOKIE;
+use crate::rewriting::KeyPlace;
 use http::{HeaderMap, HeaderName};
 use std::sync::Arc;
+
+/// For what a key is made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Text {
+    /// For the way at this place among [`Stickiness::carriers`].
+    Carrier(usize),
+    /// For the envelope.
+    Envelope,
+}
 
 /// How clients of one rule are kept with their backend.
 pub struct Stickiness {
@@ -28,6 +40,14 @@ pub struct Stickiness {
     pub carriers: Box<[Carrier]>,
     /// Cookies of other load balancers that are honoured.
     pub adopted: Box<[Adopted]>,
+    /// Sessions of the application that stand in for a key; they are asked first.
+    pub sessions: Box<[AppSession]>,
+    /// The routes that a servlet container writes behind its session ids, where URLs are looked at.
+    routes: Option<Table>,
+    /// What the key in an envelope looks like.
+    pub envelope: Option<Codec>,
+    /// Which first requests belong together.
+    pub burst: Burst,
     /// Where new clients are placed by themselves.
     pub placement: Option<Placement>,
     /// How long a key holds.
@@ -43,6 +63,15 @@ pub struct Stickiness {
     set_cookie: SetCookie,
 }
 
+/// `burst`
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Burst {
+    /// Those of one connection.
+    pub same_connection: bool,
+    /// Those of one address and `User-Agent` within so many milliseconds; 0 for none.
+    pub window_ms: u64,
+}
+
 impl Stickiness {
     /// Compiles `affinity` for the service that the rule leads to, whose backends are in `pool`.
     pub(super) fn new(
@@ -51,17 +80,28 @@ impl Stickiness {
         shared_name: bool,
         keys: &Arc<KeyRing>,
         secrets: &[Secret],
-        selections: &mut Selections,
+        selections: &mut Selections<'_>,
     ) -> Self {
         let service = pool.service.as_str();
         let names = CookieNames::new(&affinity.cookie.name, service, shared_name);
-        let targets: Vec<Target<'_>> = pool.members().iter().map(target).collect();
+        let urls: Vec<String> =
+            pool.members().iter().map(|m| format!("http://{}", m.backend.written)).collect();
+        let targets = pool.members().iter().zip(&urls).map(|(member, url)| target(member, url));
+        let targets: Vec<Target<'_>> = targets.collect();
         let carriers = affinity.methods.iter().filter_map(|method| {
             let (place, rides, name) = match method {
                 Method::Cookie => (Place::Cookie, Rides::Cookie, affinity.cookie.name.as_str()),
                 Method::Header => {
                     let header = affinity.header_name.parse().ok()?;
                     (Place::Header(header), Rides::Header, affinity.header_name.as_str())
+                }
+                Method::Query => {
+                    let name = affinity.query_name.as_str();
+                    (Place::Url(KeyPlace::Query(name.into())), Rides::Header, name)
+                }
+                Method::Path => {
+                    let name = affinity.path_name.as_str();
+                    (Place::Url(KeyPlace::Path(name.into())), Rides::Header, name)
                 }
                 Method::SourceIp => return None,
             };
@@ -81,6 +121,7 @@ impl Stickiness {
             Some(Carrier { place, codec })
         });
         let carriers: Box<[Carrier]> = carriers.collect();
+        let in_url = carriers.iter().any(|c| matches!(c.place, Place::Url(_)));
         let adopted = affinity.adopt.iter();
         Self {
             set_cookie: SetCookie::new(names.written(), &attributes(&affinity.cookie)),
@@ -88,6 +129,16 @@ impl Stickiness {
             adopted: adopted.map(|a| Adopted::new(&a.cookie, &foreign(a), &targets)).collect(),
             placement: placement(affinity, &carriers, pool, selections),
             carriers,
+            routes: in_url.then(|| Table::new(&Format::Servlet, &targets)),
+            sessions: sessions(affinity),
+            envelope: affinity.envelope.as_ref().map(|source| {
+                let (SessionSource::Header(name) | SessionSource::Cookie(name)) = source;
+                Codec::Sealed { keys: Arc::clone(keys), associated: associated(service, name) }
+            }),
+            burst: Burst {
+                same_connection: affinity.burst.same_connection,
+                window_ms: u64::try_from(affinity.burst.window.as_millis()).unwrap_or(u64::MAX),
+            },
             expose_backend: affinity.expose_backend.parse().ok(),
             consent: affinity
                 .consent
@@ -102,42 +153,119 @@ impl Stickiness {
 
     /// What a rule reads from the cookies of a request.
     pub fn wanted(&self) -> Wanted<'_> {
-        Wanted { names: self.names.as_ref(), adopted: &self.adopted }
+        Wanted { names: self.names.as_ref(), adopted: &self.adopted, sessions: &self.sessions }
     }
 
     /// Whether a key may be written to this client: always in a header, in a cookie when it is
     /// essential or the client has consented to cookies.
     pub fn may_write(&self, headers: &HeaderMap) -> bool {
-        let in_cookie = self.carriers.first().is_some_and(|c| c.place == Place::Cookie);
+        let in_cookie = self.stamped().is_some_and(|(_, c)| c.place == Place::Cookie);
         self.consent.as_ref().filter(|_| in_cookie).is_none_or(|name| carries(headers, name))
     }
 
-    /// The response header that carries `binding` to the backend at place `at` of the pool. `nonce`
-    /// must be fresh random bytes.
-    ///
-    /// # Errors
-    /// `None` where no key is written (the address alone decides), or when the names in the binding
-    /// are too long, which configuration rules out.
-    pub fn write(
-        &self,
-        binding: &Binding<'_>,
-        at: usize,
-        nonce: [u8; 12],
-        now: UnixTime,
-        https: bool,
-    ) -> Option<(HeaderName, String)> {
-        let carrier = self.carriers.first()?;
-        let key = carrier.write(binding, at, nonce, now)?;
-        Some(match &carrier.place {
-            Place::Cookie => (SET_COOKIE, self.set_cookie.value(&key, https, now)),
-            Place::Header(name) => (name.clone(), key),
+    /// The way of a key that responses write: the first in a cookie or a header, by its place among
+    /// [`Self::carriers`].
+    pub fn stamped(&self) -> Option<(usize, &Carrier)> {
+        let mut carriers = self.carriers.iter().enumerate();
+        carriers.find(|(_, carrier)| !matches!(carrier.place, Place::Url(_)))
+    }
+
+    /// The first way of a key in URLs.
+    pub fn in_url(&self) -> Option<(usize, &Carrier, &KeyPlace)> {
+        self.carriers.iter().enumerate().find_map(|(at, carrier)| match &carrier.place {
+            Place::Url(place) => Some((at, carrier, place)),
+            Place::Cookie | Place::Header(_) => None,
         })
+    }
+
+    /// What a key looks like there.
+    pub fn codec(&self, text: Text) -> Option<&Codec> {
+        match text {
+            Text::Carrier(at) => self.carriers.get(at).map(|carrier| &carrier.codec),
+            Text::Envelope => self.envelope.as_ref(),
+        }
+    }
+
+    /// The backend that the route behind a servlet container's session id names.
+    pub fn route(&self, session_id: &[u8], now: UnixTime) -> Option<usize> {
+        match self.routes.as_ref()?.read(session_id, now) {
+            Reading::Backend { at, .. } => Some(at),
+            Reading::NoKey | Reading::Expired | Reading::Unknown | Reading::Malformed => None,
+        }
+    }
+
+    /// The application's cookie that is wrapped, if one is.
+    pub fn enveloped_cookie(&self) -> Option<&[u8]> {
+        self.sessions.iter().find_map(|session| match (&session.source, session.role) {
+            (Source::Cookie(name), Role::Envelope) => Some(&**name),
+            (Source::Cookie(_), Role::Learnt) | (Source::Header(_), _) => None,
+        })
+    }
+
+    /// How long an envelope holds. It is written when the application writes, which may be once, so
+    /// that silence cannot be told; the application ends its sessions itself.
+    pub fn envelope_terms(&self) -> Terms {
+        Terms { idle: self.terms.absolute, refresh: u32::MAX, ..self.terms }
+    }
+
+    /// The `Set-Cookie` value for `key`.
+    pub fn set_cookie(&self, key: &str, https: bool, now: UnixTime) -> String {
+        self.set_cookie.value(key, https, now)
+    }
+
+    /// The `Set-Cookie` value for the application's cookie `name`, with the attributes of ours.
+    pub fn set_cookie_named(
+        &self,
+        name: &[u8],
+        value: &[u8],
+        https: bool,
+        now: UnixTime,
+    ) -> Vec<u8> {
+        self.set_cookie.named(name, value, https, now)
+    }
+
+    /// The `Set-Cookie` values that take our cookie back: also the one of another time, if the
+    /// client has it and it is a key of this service.
+    pub fn clear_cookies(
+        &self,
+        headers: &HeaderMap,
+        https: bool,
+        now: UnixTime,
+    ) -> impl Iterator<Item = String> {
+        let codec = self.carriers.iter().find(|c| c.place == Place::Cookie).map(|c| &c.codec);
+        let other = self.names.as_ref().and_then(|names| {
+            let value = value_of(headers, names.unwritten().as_bytes())?;
+            let mut buffer = OpenBuffer::default();
+            match codec?.open(value, now, &mut buffer) {
+                Presented::Nothing | Presented::Unreadable(_) => None,
+                Presented::Opened(..)
+                | Presented::Named(_)
+                | Presented::NamesNobody
+                | Presented::Expired => Some(self.set_cookie.clearing_as(names.unwritten(), https)),
+            }
+        });
+        let written = self.names.as_ref().map(|_| self.set_cookie.clearing(https));
+        written.into_iter().chain(other)
     }
 }
 
-fn target(member: &Arc<Member>) -> Target<'_> {
+/// The envelope first: it says itself where it was.
+fn sessions(affinity: &Affinity) -> Box<[AppSession]> {
+    let all = affinity.envelope.iter().map(|source| (source, Role::Envelope));
+    let all = all.chain(affinity.learn.iter().map(|source| (source, Role::Learnt)));
+    let session = |(source, role): (&SessionSource, Role)| {
+        let source = match source {
+            SessionSource::Header(name) => Source::Header(name.parse().ok()?),
+            SessionSource::Cookie(name) => Source::Cookie(name.as_bytes().into()),
+        };
+        Some(AppSession::new(source, role))
+    };
+    all.filter_map(session).collect()
+}
+
+fn target<'m>(member: &'m Member, url: &'m str) -> Target<'m> {
     let backend = &member.backend;
-    Target { id: backend.id.as_str(), address: backend.address, route: None, url: None }
+    Target { id: backend.id.as_str(), address: backend.address, route: None, url: Some(url) }
 }
 
 fn over(over: KeyOver) -> Over {
@@ -171,19 +299,19 @@ fn placement(
     affinity: &Affinity,
     carriers: &[Carrier],
     pool: &Pool,
-    selections: &mut Selections,
+    selections: &mut Selections<'_>,
 ) -> Option<Placement> {
     let prefixes =
         Prefixes { ipv4: affinity.source_ip.ipv4_prefix, ipv6: affinity.source_ip.ipv6_prefix };
+    let factor = affinity.algorithm.as_ref().and_then(|algorithm| algorithm.load_factor);
+    let factor = factor.and_then(LoadFactor::new);
     let (kind, replicas, by) = match &affinity.algorithm {
         Some(algorithm) => {
             let by = match algorithm.kind {
                 AlgorithmKind::HeaderHash => By::Header(algorithm.header.as_ref()?.parse().ok()?),
                 AlgorithmKind::IpHash if !algorithm.use_x_forwarded_for => By::Peer(prefixes),
-                AlgorithmKind::RoundRobin
-                | AlgorithmKind::ConsistentHash
-                | AlgorithmKind::IpHash
-                | AlgorithmKind::Maglev => By::Client(prefixes),
+                AlgorithmKind::RoundRobin | AlgorithmKind::IpHash => By::Client(prefixes),
+                AlgorithmKind::ConsistentHash | AlgorithmKind::Maglev => By::Session(prefixes),
             };
             (algorithm.kind, algorithm.replicas, by)
         }
@@ -195,7 +323,10 @@ fn placement(
         }
         None => return None,
     };
-    Some(Placement { selection: selections.get(pool, kind, replicas), by })
+    // the bound is one of the walk on a ring
+    let on_ring = matches!(kind, AlgorithmKind::ConsistentHash);
+    let factor = factor.filter(|_| on_ring);
+    Some(Placement { choices: selections.choices(pool, kind, replicas, factor), by })
 }
 
 fn attributes(cookie: &Cookie) -> Attributes<'_> {
@@ -237,6 +368,12 @@ fn policies(affinity: &Affinity) -> Policies {
             config::OnDraining::Keep => OnDraining::Keep,
             config::OnDraining::RedistributeWhenIdle => OnDraining::RedistributeWhenIdle,
             config::OnDraining::Redistribute => OnDraining::Redistribute,
+        },
+        on_full: match affinity.on_full {
+            config::OnFull::Wait => OnFull::Wait,
+            config::OnFull::ServeOnce => OnFull::ServeOnce,
+            config::OnFull::Redistribute => OnFull::Redistribute,
+            config::OnFull::Reject => OnFull::Reject,
         },
         failback: match affinity.failback {
             config::Failback::Never => Failback::Never,

@@ -3,6 +3,7 @@
 //! file with other faults, so that the operator sees all of them at once.
 
 use super::clash;
+use super::reach::ways;
 use crate::balance::POINTS_PER_WEIGHT;
 use crate::config::{Backend, Config, Encoding, Fault, KeyOver, Policy, Service};
 use ahash::AHashMap;
@@ -22,12 +23,17 @@ pub(super) type Addresses = AHashMap<String, SocketAddr>;
 pub(super) fn survey(config: &Config, lookup: &Lookup<'_>) -> Result<Addresses, Vec<Fault>> {
     let mut faults = clash::faults(config);
     let mut addresses = Addresses::new();
+    let mut replicas: AHashMap<&str, u32> = AHashMap::new();
+    for way in ways(config) {
+        if let Some(algorithm) = way.affinity.and_then(|affinity| affinity.algorithm.as_ref()) {
+            let most = replicas.entry(way.service).or_default();
+            *most = algorithm.replicas.max(*most);
+        }
+    }
     for service in &config.services {
         let hashes = service.policy == Policy::ConsistentHash;
-        let replicas = hashes.then_some(POINTS_PER_WEIGHT);
-        let rules = config.rules.iter().filter(|rule| rule.service.value == service.id.value);
-        let algorithms = rules.filter_map(|rule| rule.affinity.as_ref()?.algorithm.as_ref());
-        let most = algorithms.map(|algorithm| algorithm.replicas).chain(replicas).max();
+        let own = hashes.then_some(POINTS_PER_WEIGHT);
+        let most = replicas.get(service.id.value.as_str()).copied().max(own);
         faults.extend(most.and_then(|replicas| too_large(service, replicas)));
         for backend in &service.backends {
             match address(backend, lookup) {
@@ -48,14 +54,14 @@ pub(super) fn survey(config: &Config, lookup: &Lookup<'_>) -> Result<Addresses, 
 /// Backends that an unsealed key cannot tell apart: their clients would land on the first of them.
 fn indistinct(config: &Config, addresses: &Addresses) -> Vec<Fault> {
     let mut faults = Vec::new();
-    for rule in &config.rules {
-        let Some(affinity) = &rule.affinity else { continue };
+    for way in ways(config) {
+        let Some(affinity) = way.affinity else { continue };
         let by_address = match (affinity.encoding, affinity.key_over) {
             (Encoding::Secure | Encoding::Hash, _) => continue,
             (Encoding::Plain, _) | (_, KeyOver::Address) => true,
             (Encoding::HashCookie | Encoding::ArrCookie, KeyOver::Id) => false,
         };
-        let service = config.services.iter().find(|s| s.id.value == rule.service.value);
+        let service = config.services.iter().find(|s| s.id.value == way.service);
         let mut seen = AHashMap::new();
         for backend in service.iter().flat_map(|service| &service.backends) {
             let name = if by_address {
@@ -67,8 +73,8 @@ fn indistinct(config: &Config, addresses: &Addresses) -> Vec<Fault> {
             if let Some(first) = seen.insert(name, &backend.id.value) {
                 faults.push(affinity.at.fault(
                     format!(
-                        "rule {} writes keys that cannot tell backend {} from {first}",
-                        rule.id.value, backend.id.value
+                        "{way} writes keys that cannot tell backend {} from {first}",
+                        backend.id.value
                     ),
                     "use `encoding: secure`, or give the backends ids (or addresses) that differ",
                 ));

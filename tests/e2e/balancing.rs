@@ -65,10 +65,10 @@ fn consistent_hash_places_an_address_on_one_backend_in_any_order_of_the_list() {
 }
 
 #[test]
-fn consistent_hash_agrees_on_every_instance_with_the_same_secret() {
+fn consistent_hash_agrees_on_every_instance_with_the_same_hash_key() {
     let [b1, b2, b3] = ["b1", "b2", "b3"].map(Backend::start);
     let setup = |backends: &[&Backend]| {
-        Setup::of(backends).option("loadBalancing: { policy: consistent-hash }").sticky()
+        Setup::of(backends).option("loadBalancing: { policy: consistent-hash }").sticky().agreeing()
     };
     let one = Gateway::start(&setup(&[&b1, &b2, &b3]));
     let other = Gateway::start(&setup(&[&b2, &b3, &b1]));
@@ -76,11 +76,11 @@ fn consistent_hash_agrees_on_every_instance_with_the_same_secret() {
 }
 
 #[test]
-fn consistent_hash_without_affinity_agrees_on_every_instance() {
+fn without_a_hash_key_each_instance_has_its_own() {
     let [b1, b2, b3] = ["b1", "b2", "b3"].map(Backend::start);
     let setup = Setup::of(&[&b1, &b2, &b3]).option("loadBalancing: { policy: consistent-hash }");
     let [one, other] = [Gateway::start(&setup), Gateway::start(&setup)];
-    assert_eq!(placement(&one), placement(&other), "of one file");
+    assert_ne!(placement(&one), placement(&other), "nobody can know where a client goes");
 }
 
 #[test]

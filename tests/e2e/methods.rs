@@ -78,7 +78,7 @@ fn a_header_carries_the_key_and_the_application_does_not_see_it() {
 fn a_clients_own_name_for_its_session_leads_to_one_backend() {
     let backends = three();
     let line = "headerName: X-Cart-Session";
-    let setup = setup(&backends).sticky_with("method: header").sticky_with(line);
+    let setup = setup(&backends).sticky_with("method: header").sticky_with(line).agreeing();
     let (one, other) = (Gateway::start(&setup), Gateway::start(&setup));
     let mut homes = BTreeSet::new();
     for n in 0..20 {
@@ -97,13 +97,14 @@ fn a_clients_own_name_for_its_session_leads_to_one_backend() {
 #[test]
 fn an_address_places_a_client_and_a_cookie_beside_it_is_written() {
     let backends = three();
-    let only = Gateway::start(&setup(&backends).sticky_with("methods: [sourceIP]"));
+    let setup = setup(&backends).agreeing();
+    let only = Gateway::start(&setup.clone().sticky_with("methods: [sourceIP]"));
     let home = only.client().get("/").backend();
     for _ in 0..5 {
         let answer = only.client().get("/");
         assert_eq!((answer.backend(), answer.cookies().len()), (home.clone(), 0));
     }
-    let both = Gateway::start(&setup(&backends).sticky_with("methods: [cookie, sourceIP]"));
+    let both = Gateway::start(&setup.sticky_with("methods: [cookie, sourceIP]"));
     let mut client = both.client();
     let first = client.get("/");
     assert_eq!((first.backend(), first.cookies().len()), (home.clone(), 1), "placed by address");
@@ -183,7 +184,7 @@ fn an_algorithm_of_the_rule_places_by_header_and_without_it_as_usual() {
     let backends = three();
     let line = "algorithm: { type: header-hash, headerHash: { header: X-User-ID }, \
                 consistentHash: { replicas: 150 }, ipHash: { useXForwardedFor: true } }";
-    let setup = setup(&backends).sticky_with(line);
+    let setup = setup(&backends).sticky_with(line).agreeing();
     let (one, other) = (Gateway::start(&setup), Gateway::start(&setup));
     let mut homes = BTreeSet::new();
     for n in 0..12 {
@@ -250,4 +251,107 @@ fn who_answered_is_told_where_the_operator_wants_it() {
     assert_eq!(answer.field("x-served-by"), Some(told.as_str()));
     let gateway = Gateway::start(&setup(&backends).sticky());
     assert!(gateway.client().get("/").field("x-served-by").is_none());
+}
+
+#[test]
+fn names_that_clients_give_their_sessions_are_never_cut() {
+    let backends = three();
+    let setup = setup(&backends).sticky_with("method: header").sticky_with("headerName: X-Cart");
+    let gateway = Gateway::start(&setup);
+    let long = "n".repeat(300);
+    for name in [
+        "1",
+        &long,
+        "q0Zb9m3Yt6W1x8Rk2Vn5Hs7Lc4Jd0Pf3Ga6Te9Ui1Oy",
+        "AQx0b9m3Yt6W1x8Rk2Vn5Hs7Lc4Jd0Pf3Ga6Te9Ui1Oy",
+        "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxMjM0NTY3ODkwIiwibmFtZSI6IkpvaG4gRG9lIn0.SflKxwRJSMeKKF2QT4f",
+        "Bearer of a name, with=signs; and \"quotes\"",
+    ] {
+        let request = Request::get("/named").with("X-Cart", name);
+        let first = gateway.client().send(&request);
+        for _ in 0..3 {
+            let again = gateway.client().send(&request);
+            assert_eq!(again.backend(), first.backend(), "{name}");
+            assert_eq!(again.seen_fields("x-cart"), [name]);
+            assert_eq!(again.field("x-cart"), None);
+        }
+    }
+    assert_eq!(gateway.verdict_of("/named"), "NN");
+}
+
+/// With the last byte of its seal changed.
+fn altered(key: &str) -> String {
+    use base64::Engine;
+    let encoding = base64::engine::general_purpose::URL_SAFE_NO_PAD;
+    let mut bytes = encoding.decode(key).unwrap();
+    *bytes.last_mut().unwrap() ^= 1;
+    encoding.encode(bytes)
+}
+
+#[test]
+fn a_sealed_key_in_a_header_is_cut_whatever_decided_and_replaced_where_it_is_altered() {
+    let backends = three();
+    let header = Gateway::start(&setup(&backends).sticky_with("policy: CustomHeader"));
+    let first = header.client().get("/");
+    let key = first.field("x-sessionaffinity").unwrap().to_owned();
+    let request = Request::get("/altered").with("X-SessionAffinity", &altered(&key));
+    let answer = header.client().send(&request);
+    assert!(answer.seen_fields("x-sessionaffinity").is_empty());
+    assert_eq!(header.verdict_of("/altered"), "II");
+    let fresh = answer.field("x-sessionaffinity").expect("another key");
+    let again = Request::get("/").with("X-SessionAffinity", fresh);
+    assert_eq!(header.client().send(&again).backend(), answer.backend());
+    let both = Gateway::start(&setup(&backends).sticky_with("methods: [cookie, header]"));
+    let mut client = both.client();
+    let home = client.get("/").backend();
+    let request = Request::get("/both").with("X-SessionAffinity", &key);
+    let answer = client.send(&request);
+    assert_eq!(answer.backend(), home, "the cookie decides");
+    assert!(answer.seen_fields("x-sessionaffinity").is_empty());
+    assert_eq!(both.verdict_of("/both"), "VN");
+}
+
+#[test]
+fn what_is_no_key_in_a_header_reaches_the_application() {
+    let backends = three();
+    for encoding in ["hash", "plain"] {
+        let setup = setup(&backends).sticky_with("method: header");
+        let gateway = Gateway::start(&setup.sticky_with(&format!("encoding: {encoding}")));
+        let first = gateway.client().get("/");
+        let key = first.field("x-sessionaffinity").expect("a key").to_owned();
+        let request = Request::get("/").with("X-SessionAffinity", &key);
+        let again = gateway.client().send(&request);
+        assert_eq!(again.backend(), first.backend(), "{encoding}");
+        assert!(again.seen_fields("x-sessionaffinity").is_empty(), "{encoding}");
+        let request = Request::get("/own").with("X-SessionAffinity", "my own");
+        let own = gateway.client().send(&request);
+        assert_eq!(own.seen_fields("x-sessionaffinity"), ["my own"], "{encoding}");
+        assert!(own.field("x-sessionaffinity").is_some(), "{encoding}");
+        assert_eq!(gateway.verdict_of("/own"), "II", "{encoding}");
+    }
+}
+
+#[test]
+fn backends_that_are_written_by_name_are_adopted_from_who_hashes_names() {
+    use sha2::{Digest, Sha256};
+    let backends = three();
+    let line = "adopt: [{ format: traefik, cookie: _srv }]";
+    let yaml = setup(&backends).sticky_with(line).to_string();
+    let gateway = Gateway::start(&yaml.replace("\"127.0.0.1:", "\"localhost:").replacen(
+        "\"localhost:0\"",
+        "\"127.0.0.1:0\"",
+        2,
+    ));
+    for backend in &backends {
+        for host in ["localhost", "127.0.0.1"] {
+            let url = format!("http://{host}:{}", backend.address().port());
+            let digest: [u8; 32] = Sha256::digest(url.as_bytes()).into();
+            let hex: String = digest[..8].iter().map(|byte| format!("{byte:02x}")).collect();
+            let mut client = gateway.client();
+            client.put("_srv", &hex);
+            let answer = client.get("/adopted");
+            assert_eq!(answer.backend(), backend.id(), "{url}");
+            assert_eq!(gateway.verdict_of("/adopted"), "VU");
+        }
+    }
 }

@@ -63,6 +63,52 @@ fn the_counters_agree_with_what_was_sent() {
     gateway.wait_for_health("b1", true);
 }
 
+/// Spec 2's `affinity_hits` and `affinity_misses`, which need nothing of its `session` section.
+#[test]
+fn affinity_is_counted_by_spec_2s_names_without_sessions_for_every_way_to_be_bound() {
+    let [b1, b2] = ["b1", "b2"].map(Backend::start);
+    for line in [
+        "method: cookie",
+        "method: header",
+        "policy: HashCookie",
+        "policy: ArrCookie",
+        "encoding: hash",
+        "encoding: plain",
+        "methods: [cookie, sourceIP]",
+    ] {
+        let setup = Setup::of(&[&b1, &b2])
+            .service("free", &[&b1, &b2])
+            .rules(&[
+                "id: free, path: /free/*, serviceName: free, sessionAffinity: { enabled: false }",
+                "id: app, path: /*, serviceName: app",
+            ])
+            .sticky_with(line)
+            .to_string();
+        assert!(!setup.contains("session:"), "no session is configured");
+        let gateway = Gateway::start(&setup);
+        let mut client = gateway.client();
+        let first = client.get("/");
+        let request = match first.field("x-sessionaffinity") {
+            Some(key) => Request::get("/").with("X-SessionAffinity", key),
+            None => Request::get("/"),
+        };
+        for _ in 0..5 {
+            assert_eq!(client.send(&request).backend(), first.backend(), "{line}");
+        }
+        gateway.client().get("/");
+        client.get("/free/1");
+        let free = [("service", "free"), ("code", "2xx")];
+        gateway.wait_for_metric("stickfast_requests_total", &free, 1.0);
+        let of = |service| [("service", service)];
+        gateway.wait_for_metric("stickfast_affinity_hits_total", &of("app"), 5.0);
+        gateway.wait_for_metric("stickfast_affinity_misses_total", &of("app"), 2.0);
+        for name in ["stickfast_affinity_hits_total", "stickfast_affinity_misses_total"] {
+            let count = gateway.metric(name, &of("free"));
+            assert!(count.abs() < f64::EPSILON, "{line}: nobody is bound there: {name} {count}");
+        }
+    }
+}
+
 #[test]
 fn a_request_is_active_while_it_is_open() {
     let b1 = Backend::start("b1");

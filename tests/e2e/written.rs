@@ -89,7 +89,7 @@ fn faults_of_reading_and_of_the_whole_are_told_together_and_each_once() {
     for words in [
         ["healthChek", "healthCheck"].as_slice(),
         &["no-such-host.invalid:80", "cannot be looked up"],
-        &["rules one and two", "cookie gateway-backend", "app"],
+        &["rule one and rule two", "cookie gateway-backend", "app"],
     ] {
         let told = output.stderr.lines().filter(|l| words.iter().all(|word| l.contains(word)));
         assert_eq!(told.count(), 1, "{words:?}:\n{}", output.stderr);
@@ -130,7 +130,7 @@ fn a_listener_within_another_is_a_fault() {
 #[test]
 fn what_is_not_built_yet_is_told_apart_from_what_is_misspelt() {
     let b1 = Backend::stopped("b1");
-    let yaml = Setup::of(&[&b1]).sticky_with("onFull: reject").to_string();
+    let yaml = Setup::of(&[&b1]).option("rebindRate: 5").to_string();
     let output = check(&yaml);
     assert_eq!(output.code, Some(1), "{output:?}");
     assert!(output.stderr.contains("not supported yet"), "{}", output.stderr);

@@ -11,7 +11,7 @@ fn words(course: &Course<'_>) -> String {
     match course {
         Course::Stay { member, refresh, .. } => format!("stay {} {refresh}", id(member)),
         Course::Return { home, from, .. } => format!("return to {} from {}", id(home), id(from)),
-        Course::Move { cause, from, left } => {
+        Course::Move { cause, from, left, .. } => {
             let from = from.as_ref().map_or("nowhere", BackendId::as_str);
             let left = left.as_ref().map_or("", |_| ", known");
             format!("move, {}, from {from}{left}", cause.label())
@@ -35,8 +35,8 @@ fn meaning<'p>(name: &str, pool: &'p crate::pool::Pool) -> Resolution<'p> {
             Resolution::Draining { member: b1, kept: kept(), refresh: true, idle: true }
         }
         "down" => Resolution::Down { member: b1, kept: kept() },
-        "gone" => Resolution::Gone { from: Some("b9".into()) },
-        "restarted" => Resolution::Restarted { from: "b1".into() },
+        "gone" => Resolution::Gone { from: Some("b9".into()), version: None },
+        "restarted" => Resolution::Restarted { member: b1 },
         other => {
             let cause = Cause::ALL.into_iter().find(|cause| cause.label() == other).unwrap();
             Resolution::Place(cause)
@@ -52,6 +52,7 @@ fn every_meaning_meets_every_policy() {
         on_missing: OnMissing::Redistribute,
         on_unhealthy: OnUnhealthy::Redistribute,
         on_draining: OnDraining::Keep,
+        on_full: OnFull::Wait,
         failback: Failback::Never,
     };
     let missing = |on_missing| Policies { on_missing, ..usual };
@@ -85,6 +86,7 @@ fn every_meaning_meets_every_policy() {
         ("unknown-key", usual, "move, unknown-key, from nowhere"),
         ("idle-expired", usual, "move, idle-expired, from nowhere"),
         ("too-old", usual, "move, too-old, from nowhere"),
+        ("other-subset", usual, "move, other-subset, from nowhere"),
     ];
     for (name, policies, expected) in table {
         assert_eq!(words(&course(meaning(name, &pool), policies)), expected, "{name} {policies:?}");
@@ -94,10 +96,24 @@ fn every_meaning_meets_every_policy() {
         on_missing: OnMissing::Reject,
         on_unhealthy: OnUnhealthy::Reject,
         on_draining: OnDraining::Redistribute,
+        on_full: OnFull::Reject,
         failback: Failback::Immediate,
     };
     for name in ["no-key", "unreadable", "unknown-key", "idle-expired", "too-old", "restarted"] {
         let usual = words(&course(meaning(name, &pool), usual));
         assert_eq!(words(&course(meaning(name, &pool), strict)), usual, "{name}");
+    }
+}
+
+#[test]
+fn a_full_backend_is_waited_for_once() {
+    let choices = [
+        (OnFull::Wait, [WhenFull::Wait, WhenFull::Move]),
+        (OnFull::Redistribute, [WhenFull::Move, WhenFull::Move]),
+        (OnFull::ServeOnce, [WhenFull::Visit, WhenFull::Visit]),
+        (OnFull::Reject, [WhenFull::Reject, WhenFull::Reject]),
+    ];
+    for (policy, expected) in choices {
+        assert_eq!([false, true].map(|waited| when_full(policy, waited)), expected, "{policy:?}");
     }
 }

@@ -11,6 +11,9 @@ use std::net::SocketAddr;
 const MAX_BYTES: usize = MAX_KEY / 4 * 3;
 /// Old Envoys counted `expires` from the start of the machine; values below this are of those.
 const FIRST_UNIX_TIME: u64 = 1_000_000_000;
+/// Fields of a message that are looked at; Envoy writes two. A client could pack nearly two hundred
+/// into a key, and reading them all would take longer than anything else a key can ask for.
+const MAX_FIELDS: usize = 16;
 
 /// What a value says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -66,7 +69,10 @@ fn address(bytes: &[u8]) -> Option<SocketAddr> {
 /// As any protobuf parser would: of a repeated field the last counts, unknown ones are passed over.
 fn message(mut rest: &[u8]) -> Option<Said> {
     let (mut found, mut expires) = (None, None);
-    while !rest.is_empty() {
+    for _ in 0..MAX_FIELDS {
+        if rest.is_empty() {
+            break;
+        }
         let tag = varint(&mut rest)?;
         match (tag >> 3, tag & 7) {
             (0, _) => return None,
@@ -79,7 +85,7 @@ fn message(mut rest: &[u8]) -> Option<Said> {
             _ => return None,
         }
     }
-    Some(Said { address: address(found?)?, expires })
+    rest.is_empty().then_some(Said { address: address(found?)?, expires })
 }
 
 fn bytes<'b>(rest: &mut &'b [u8]) -> Option<&'b [u8]> {

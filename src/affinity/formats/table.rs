@@ -97,7 +97,7 @@ impl Table {
                 }
                 match by_text.get(name) {
                     Some(at) => {
-                        let application = syntax.application(value);
+                        let application = self.application(value);
                         Reading::Backend { at: *at, application, dates }
                     }
                     None => Reading::Unknown,
@@ -108,10 +108,24 @@ impl Table {
 
     /// The part of `value` that is the application's, which it must get whatever the key says;
     /// `None` where the cookie is the load balancer's alone.
+    ///
+    /// A value of the application may hold a `~` of its own, so what stands before one is cut off
+    /// only where it is the name of a target.
     pub fn application<'k>(&self, value: &'k [u8]) -> Option<&'k [u8]> {
         match &self.names {
-            Names::Addresses(_) => None,
-            Names::Texts(syntax, _) => syntax.application(value),
+            Names::Texts(Syntax::Prefix, by_text) => {
+                let cut = prefix(value).filter(|(name, _)| {
+                    Syntax::Prefix.could_be(name) && by_text.contains_key(*name)
+                });
+                Some(cut.map_or(value, |(_, application)| application))
+            }
+            // the container expects its route, too
+            Names::Texts(Syntax::Suffix, _) => Some(value),
+            Names::Texts(
+                Syntax::LowerHex(_) | Syntax::UpperHex(_) | Syntax::Bare | Syntax::Dated,
+                _,
+            )
+            | Names::Addresses(_) => None,
         }
     }
 
@@ -147,13 +161,13 @@ fn index<K: Eq + Hash>(
 fn syntax(format: &Format) -> Option<Syntax> {
     match format {
         Format::Plain(_) | Format::Envoy => None,
-        Format::Hash { .. } | Format::Nginx => Some(Syntax::LowerHex(32)),
+        Format::Hash { .. } => Some(Syntax::LowerHex(32)),
         Format::HashCookie(_) | Format::Traefik => Some(Syntax::LowerHex(16)),
         Format::ArrCookie(_) => Some(Syntax::UpperHex(64)),
         Format::Caddy { .. } => Some(Syntax::LowerHex(64)),
         Format::HaProxy { prefix: false, .. } => Some(Syntax::Dated),
         Format::HaProxy { prefix: true, .. } => Some(Syntax::Prefix),
-        Format::Sozu => Some(Syntax::Bare),
+        Format::Nginx | Format::Sozu => Some(Syntax::Bare),
         Format::Servlet => Some(Syntax::Suffix),
     }
 }
@@ -180,10 +194,23 @@ fn names(format: &Format, target: &Target<'_>) -> Vec<String> {
             (None, Some(key)) => Some(haproxy::dynamic(key.expose(), target.address)),
             (Some(_), _) | (None, None) => Some(target.route().to_owned()),
         },
-        Format::Nginx => Some(digest::md5(&target.address.to_string())),
-        Format::Traefik => Some(digest::first(16, digest::sha256(target.url().as_bytes()))),
+        Format::Nginx => {
+            return vec![digest::md5(&target.address.to_string()), target.route().to_owned()];
+        }
+        Format::Traefik => {
+            // it hashes what the operator wrote; a slash at the end is as good as none
+            let digest = |url: &str| digest::first(16, digest::sha256(url.as_bytes()));
+            let (url, resolved) = (target.url(), format!("http://{}", target.address));
+            let bare = url.trim_end_matches('/');
+            let slash = |url: &str| format!("{url}/");
+            return [&url, bare, &slash(bare), &resolved, &slash(&resolved)].map(digest).into();
+        }
         Format::Caddy { secret } => {
-            digest::hmac_sha256(secret.expose(), target.address.to_string().as_bytes())
+            // as written, too
+            let (url, resolved) = (target.url(), target.address.to_string());
+            let dial = url.trim_start_matches("http://");
+            let digest = |dial: &str| digest::hmac_sha256(secret.expose(), dial.as_bytes());
+            return [dial, &resolved].into_iter().filter_map(digest).collect();
         }
         Format::Sozu | Format::Servlet => Some(target.route().to_owned()),
     };
@@ -241,15 +268,6 @@ impl Syntax {
             Self::Bare | Self::Dated | Self::Prefix | Self::Suffix => {
                 (1..=MAX_KEY).contains(&name.len())
             }
-        }
-    }
-
-    fn application(self, value: &[u8]) -> Option<&[u8]> {
-        match self {
-            Self::LowerHex(_) | Self::UpperHex(_) | Self::Bare | Self::Dated => None,
-            Self::Prefix => Some(prefix(value).map_or(value, |(_, application)| application)),
-            // the container expects its route, too
-            Self::Suffix => Some(value),
         }
     }
 }

@@ -24,7 +24,7 @@ fn outcome(presented: Presented<'_>, health: Health) -> String {
 }
 
 fn outcome_in(presented: &Presented<'_>, pool: &Pool) -> String {
-    match resolve(presented, pool, TERMS, NOW, SEALING) {
+    match resolve(presented, pool, None, TERMS, NOW, SEALING) {
         Resolution::Bound { refresh, home, .. } => {
             let home = home.map_or(String::new(), |home| format!(", home is {}", home.backend.id));
             format!("bound{}{home}", if refresh { ", due" } else { "" })
@@ -33,10 +33,10 @@ fn outcome_in(presented: &Presented<'_>, pool: &Pool) -> String {
             format!("draining{}", if idle { ", idle" } else { "" })
         }
         Resolution::Down { .. } => "down".into(),
-        Resolution::Gone { from } => {
+        Resolution::Gone { from, .. } => {
             format!("gone {}", from.map_or("?".into(), |id| id.to_string()))
         }
-        Resolution::Restarted { from } => format!("restarted {from}"),
+        Resolution::Restarted { member } => format!("restarted {}", member.backend.id),
         Resolution::Place(cause) => cause.label().into(),
     }
 }
@@ -48,7 +48,8 @@ fn on_duty(duty: Duty) -> Pool {
         let duty = if member.backend.id.as_str() == "b1" { duty } else { Duty::Active };
         let backend = Backend { duty, ..member.backend.clone() };
         let cell = Arc::new(Cell::new(Health::Healthy));
-        Arc::new(Member::new(backend, cell, true, member.metrics.clone()))
+        let crowd = Arc::clone(member.crowd());
+        Arc::new(Member::new(backend, cell, crowd, true, member.metrics.clone()))
     });
     Pool::new("s".into(), members.collect(), None)
 }

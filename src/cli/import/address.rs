@@ -1,5 +1,6 @@
 //! The address of a destination, which is a URL there and `host:port` here.
 
+use crate::config::is_host_and_port;
 use http::Uri;
 
 /// A destination as our language would name it.
@@ -13,7 +14,8 @@ pub(super) struct Address {
     pub(super) is_named: bool,
 }
 
-/// `None` when it is neither a URL of HTTP nor `host:port`.
+/// `None` when it is neither a URL of HTTP nor `host:port`, or names what our language refuses: port
+/// 0, a mistyped address.
 pub(super) fn parse(text: &str) -> Option<Address> {
     let uri: Uri = text.parse().ok()?;
     let https = match uri.scheme_str() {
@@ -26,9 +28,10 @@ pub(super) fn parse(text: &str) -> Option<Address> {
     let port = uri.port_u16().or(default)?;
     let host = authority.host();
     let bare = host.trim_matches(['[', ']']);
-    Some(Address {
+    let target = format!("{host}:{port}");
+    is_host_and_port(&target).then(|| Address {
         https,
-        target: format!("{host}:{port}"),
+        target,
         path: uri.path().trim_end_matches('/').to_owned(),
         is_named: bare.parse::<std::net::IpAddr>().is_err(),
     })

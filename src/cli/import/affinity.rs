@@ -169,10 +169,16 @@ fn cookie(section: &mut Section, keys: &CookieKeys) -> Result<Cookie, ImportErro
     };
     let extensions = section.texts(keys.extensions)?;
     let extensions = extensions.iter().flat_map(|text| text.split(';')).map(str::trim);
+    let (spoken_for, extensions): (Vec<_>, Vec<_>) =
+        extensions.filter(|e| !e.is_empty()).partition(|extension| has_a_key(extension));
+    for extension in spoken_for {
+        let path = &section.path;
+        section.import.warn(format!("{path}: {extension} is left out: it has a key of its own"));
+    }
     Ok(Cookie {
         domain: section.text(keys.domain)?.map(str::to_owned),
         expires: section.time(keys.expires, SECOND)?,
-        extensions: extensions.filter(|e| !e.is_empty()).map(str::to_owned).collect(),
+        extensions: extensions.into_iter().map(str::to_owned).collect(),
         http_only: section.flag(keys.http_only)?.unwrap_or(true),
         is_essential: section.flag(keys.is_essential)?.unwrap_or(false),
         max_age: section.time(keys.max_age, SECOND)?,
@@ -182,6 +188,19 @@ fn cookie(section: &mut Section, keys: &CookieKeys) -> Result<Cookie, ImportErro
             .unwrap_or(SameSite::Unspecified),
         secure: secure.unwrap_or(Secure::Never),
     })
+}
+
+/// Whether an attribute is set by another key of the cookie.
+fn has_a_key(extension: &str) -> bool {
+    let keys = ["path", "domain", "max-age", "expires", "secure", "httponly", "samesite"];
+    let name = extension.split('=').next().unwrap_or_default();
+    keys.iter().any(|key| name.trim().eq_ignore_ascii_case(key))
+}
+
+impl Cookie {
+    fn is_partitioned(&self) -> bool {
+        self.extensions.iter().any(|extension| extension.eq_ignore_ascii_case("partitioned"))
+    }
 }
 
 fn same_site_of(text: &str) -> Option<SameSite> {
@@ -326,11 +345,11 @@ impl Out<'_> {
 
     fn security(&mut self, cookie: &Cookie) {
         let secure = match cookie.secure {
-            Secure::Never if cookie.same_site == SameSite::None => {
+            Secure::Never if cookie.same_site == SameSite::None || cookie.is_partitioned() => {
                 let path = &self.cluster.path;
                 self.cluster.import.warn(format!(
-                    "{path}: browsers drop a cookie with `SameSite=None` that is not Secure: \
-                     `secure: auto` stands in"
+                    "{path}: browsers drop a cookie with `SameSite=None` or `Partitioned` that is not \
+                     Secure: `secure: auto` stands in"
                 ));
                 "auto"
             }

@@ -1,7 +1,7 @@
 //! Whole files in, our YAML and the warnings out; and what comes out loads.
 
 use super::{Feature, SUPPORTED, convert, yarp};
-use crate::config::{Config, Faults, Source, load};
+use crate::config::{Config, Encoding, Faults, KeyOver, OnMissing, OnUnhealthy, Source, load};
 use insta::assert_snapshot;
 
 const SPEC: &str = include_str!("tests/spec5.json");
@@ -119,6 +119,22 @@ fn a_file_of_yarp_loads() {
     let rules: Vec<_> = config.rules.iter().map(|rule| rule.id.value.as_str()).collect();
     assert_eq!(rules, ["shop", "beta", "beta-2"]);
     assert_eq!(config.services[0].health_check.as_ref().unwrap().unhealthy_threshold, 2);
+}
+
+#[test]
+fn the_affinity_of_a_cluster_is_written_once_and_counts_for_each_of_its_routes() {
+    let yaml = yarp(YARP).unwrap().yaml;
+    assert_eq!(yaml.matches("sessionAffinity:").count(), 1, "{yaml}");
+    let config = loaded(&yaml).unwrap();
+    let service = config.services[0].affinity.as_ref().unwrap();
+    assert_eq!((service.cookie.name.as_str(), service.encoding), ("Shop", Encoding::HashCookie));
+    for rule in &config.rules {
+        let affinity = rule.affinity.as_ref().unwrap();
+        assert_eq!(affinity.cookie, service.cookie, "{}", rule.id.value);
+        assert_eq!((affinity.encoding, affinity.key_over), (Encoding::HashCookie, KeyOver::Id));
+        assert_eq!(affinity.on_missing, OnMissing::Reject);
+        assert_eq!(affinity.on_unhealthy, OnUnhealthy::Reject);
+    }
 }
 
 #[test]
@@ -275,7 +291,7 @@ fn what_is_said_to_be_supported_loads_and_nothing_else() {
             Feature::HashCookie | Feature::KeyOver => affinity("HashCookie", ""),
             Feature::CustomHeader => affinity("CustomHeader", ""),
             Feature::CookieExpires => affinity("Cookie", r#""Expiration":"00:00:13","#),
-            Feature::CookieExtensions => affinity("Cookie", r#""Extensions":"Partitioned","#),
+            Feature::CookieExtensions => affinity("Cookie", r#""Extensions":"Priority=High","#),
             Feature::CookieIsEssential => affinity("Cookie", r#""IsEssential":true,"#),
             Feature::SameSiteUnspecified => affinity("Cookie", "").replace("Lax", "Unspecified"),
             Feature::Reject => affinity("Cookie", "")
@@ -328,6 +344,15 @@ fn errors_name_line_and_column() {
     );
     let four = cluster(r#""LoadBalancingPolicy":"${HOME}""#);
     assert!(error(&four).contains("variable"), "{}", error(&four));
+}
+
+#[test]
+fn an_address_that_our_language_refuses_is_refused_here() {
+    for address in ["http://09.0.0.1:80", "http://a:0", "http://a~b:80", "10.0.0.1"] {
+        let json = cluster("").replace("http://10.0.0.1", address);
+        let said = error(&json);
+        assert!(said.contains("expected a URL such as http://10.0.0.1:8080"), "{address}: {said}");
+    }
 }
 
 #[test]

@@ -5,11 +5,13 @@ use serde::Serialize;
 /// What a change moves.
 #[derive(Debug, Serialize)]
 pub(super) struct Plan {
+    /// What concerns the whole gateway, in words.
+    pub(super) changes: Vec<String>,
     /// Every service of either side.
     pub(super) services: Vec<ServiceChange>,
     /// Every rule of either side.
     pub(super) rules: Vec<RuleChange>,
-    /// Of all services that place by a hash; `None` when there is none.
+    /// Of all services and rules that place by a hash; `None` when there is none.
     pub(super) total: Option<Share>,
 }
 
@@ -55,6 +57,10 @@ pub(super) struct RuleChange {
     pub(super) fate: Fate,
     /// What becomes of its clients and their keys, in words.
     pub(super) changes: Vec<String>,
+    /// Backends whose bindings become missing.
+    pub(super) missing: Vec<String>,
+    /// Sample clients that a hash of the rule's own sends elsewhere; `None` where it has none.
+    pub(super) moved: Option<Share>,
     /// Ids of `keys` with which no key opens any more.
     #[serde(rename = "closedKeyIds")]
     pub(super) closed: Vec<u8>,
@@ -63,7 +69,8 @@ pub(super) struct RuleChange {
 impl Plan {
     /// Whether nothing that matters to a client changes.
     pub(super) fn is_empty(&self) -> bool {
-        self.services.iter().all(ServiceChange::is_empty)
+        self.changes.is_empty()
+            && self.services.iter().all(ServiceChange::is_empty)
             && self.rules.iter().all(RuleChange::is_empty)
     }
 }
@@ -80,6 +87,9 @@ impl ServiceChange {
 
 impl RuleChange {
     pub(super) fn is_empty(&self) -> bool {
-        self.fate == Fate::Stays && self.changes.is_empty() && self.closed.is_empty()
+        self.fate == Fate::Stays
+            && self.changes.is_empty()
+            && self.closed.is_empty()
+            && self.moved.is_none_or(|share| share.moved == 0)
     }
 }

@@ -1,27 +1,50 @@
 //! What becomes of the keys that clients of a rule hold.
 
+use super::places::{Places, moved};
 use super::report::{Fate, RuleChange};
+use super::{services, settings};
 use crate::cli::explain::offline::Offline;
-use crate::config::{Affinity, Encoding, KeyOver, Method, OnMissing, Rule};
+use crate::config::{
+    Affinity, At, Backend, BackendState, Config, Encoding, KeyOver, Method, OnMissing, PathPattern,
+    Rule,
+};
 use crate::model::{RuleId, Secret};
-use crate::snapshot::Stickiness;
+use crate::snapshot::{self, Stickiness};
 
-/// Every rule of either side.
+/// Every rule of either side, and what is in force for requests that name their service.
 pub(super) fn changes(old: &Offline, new: &Offline) -> Vec<RuleChange> {
-    let was = |id: &str| old.config.rules.iter().find(|rule| rule.id.value == id);
-    let is = |id: &str| new.config.rules.iter().any(|rule| rule.id.value == id);
-    let mut all: Vec<RuleChange> = new
-        .config
-        .rules
+    let (before, after) = (rules(&old.config), rules(&new.config));
+    let was = |id: &str| before.iter().find(|rule| rule.id.value == id);
+    let is = |id: &str| after.iter().any(|rule| rule.id.value == id);
+    let mut all: Vec<RuleChange> = after
         .iter()
         .map(|after| match was(&after.id.value) {
             None => alone(after, Fate::Added),
             Some(before) => Both { old, new, before, after }.change(),
         })
         .collect();
-    let gone = old.config.rules.iter().filter(|rule| !is(&rule.id.value));
+    let gone = before.iter().filter(|rule| !is(&rule.id.value));
     all.extend(gone.map(|rule| alone(rule, Fate::Removed)));
     all
+}
+
+/// The rules as written, and those that stand for services that requests name.
+fn rules(config: &Config) -> Vec<Rule> {
+    let named = config.service_header.iter().flat_map(|_| &config.services);
+    let named = named.map(|service| Rule {
+        id: At { value: format!("service {}", service.id.value), at: service.id.at.clone() },
+        order: 0,
+        hosts: Vec::new(),
+        path: PathPattern::Below(String::new()),
+        headers: Vec::new(),
+        methods: Vec::new(),
+        service: service.id.clone(),
+        subset: String::new(),
+        version_header: String::new(),
+        url_rewriting: false,
+        affinity: service.affinity.clone(),
+    });
+    config.rules.iter().cloned().chain(named).collect()
 }
 
 fn alone(rule: &Rule, fate: Fate) -> RuleChange {
@@ -29,7 +52,8 @@ fn alone(rule: &Rule, fate: Fate) -> RuleChange {
         Fate::Stays => Vec::new(),
         Fate::Added | Fate::Removed => vec![format!("service {}", rule.service.value)],
     };
-    RuleChange { rule: rule.id.value.clone(), fate, changes, closed: Vec::new() }
+    let rule = rule.id.value.clone();
+    RuleChange { rule, fate, changes, missing: Vec::new(), moved: None, closed: Vec::new() }
 }
 
 /// Whether both are written to match alike; what other rules take away is not looked at.
@@ -60,6 +84,23 @@ impl Both<'_> {
         if !same_requests(self.before, self.after) {
             change.changes.push("takes other requests than before".into());
         }
+        let named = |text: &str| if text.is_empty() { "none".to_owned() } else { text.to_owned() };
+        for (name, old, new) in [
+            ("subset", &self.before.subset, &self.after.subset),
+            ("versionHeader", &self.before.version_header, &self.after.version_header),
+        ] {
+            if old != new {
+                change.changes.push(format!("{name} {} -> {}", named(old), named(new)));
+            }
+        }
+        match (self.before.url_rewriting, self.after.url_rewriting) {
+            (false, true) => change.changes.push("links in responses get the key".into()),
+            (true, false) => {
+                let told = "links get no key any more; clients without cookies are not held";
+                change.changes.push(told.into());
+            }
+            (true, true) | (false, false) => {}
+        }
         match (&self.before.affinity, &self.after.affinity) {
             (None, None) => {}
             (None, Some(_)) => change.changes.push("session affinity is switched on".into()),
@@ -67,46 +108,92 @@ impl Both<'_> {
                 change.changes.push("session affinity is switched off: no client is held".into());
             }
             (Some(before), Some(after)) => {
-                change.changes.extend(self.missing(after));
+                change.missing = self.missing();
+                change.changes.extend(gone(&change.missing, after));
+                change.changes.extend(self.away(after));
                 change.changes.extend(self.cookie(before, after));
                 change.changes.extend(other_ways(before, after));
                 change.changes.extend(other_keys(before, after));
+                change.changes.extend(settings::changes(before, after));
                 change.closed = closed(before, after);
             }
         }
+        self.placing(&mut change);
         change
     }
 
-    /// Bindings to backends that go.
-    fn missing(&self, after: &Affinity) -> Option<String> {
-        if self.before.service.value != self.after.service.value {
-            return None;
+    /// How the rule places new clients, where it does so in a way of its own.
+    fn placing(&self, change: &mut RuleChange) {
+        let (Some(was), Some(is)) =
+            (compiled(self.old, self.before), compiled(self.new, self.after))
+        else {
+            return;
+        };
+        let (before, after) = (Places::of_rule(was), Places::of_rule(is));
+        if !before.is_own() && !after.is_own() {
+            return;
         }
-        let backends = |side: &Offline| -> Vec<String> {
-            let mut services = side.config.services.iter();
-            let service = services.find(|service| service.id.value == self.after.service.value);
-            let backends = service.into_iter().flat_map(|service| &service.backends);
-            backends.map(|backend| backend.id.value.clone()).collect()
-        };
-        let stay = backends(self.new);
-        let gone: Vec<String> =
-            backends(self.old).into_iter().filter(|id| !stay.contains(id)).collect();
-        let fate = match after.on_missing {
-            OnMissing::Redistribute => "are placed anew (onMissing: redistribute)".to_owned(),
-            OnMissing::Reject => {
-                format!("are refused with {} (onMissing: reject)", after.reject_status)
+        if before.is_by_name() != after.is_by_name() {
+            let names = if after.is_by_name() { "may name" } else { "no longer name" };
+            change.changes.push(format!("clients {names} their sessions in the header"));
+        }
+        if before.is_by_name() || after.is_by_name() {
+            let both = before.is_by_name() && after.is_by_name();
+            change.moved = moved(before, after).filter(|_| both);
+            return;
+        }
+        let (told, now) = (before.told(), after.told());
+        if told != now {
+            change.changes.push(format!("new clients are placed {now}, not {told}"));
+        }
+        change.moved = moved(before, after);
+    }
+
+    /// The backends of the service on one side, and their state.
+    fn backends<'s>(&self, side: &'s Offline) -> impl Iterator<Item = &'s Backend> {
+        let mut services = side.config.services.iter();
+        let service = services.find(|service| service.id.value == self.after.service.value);
+        service.into_iter().flat_map(|service| &service.backends)
+    }
+
+    /// Bindings to backends that go.
+    fn missing(&self) -> Vec<String> {
+        if self.before.service.value != self.after.service.value {
+            return Vec::new();
+        }
+        let stay: Vec<&str> = self.backends(self.new).map(|b| b.id.value.as_str()).collect();
+        let old = self.backends(self.old).map(|backend| backend.id.value.clone());
+        old.filter(|id| !stay.contains(&id.as_str())).collect()
+    }
+
+    /// Bindings to backends that stay, but do not serve as before.
+    fn away(&self, after: &Affinity) -> Vec<String> {
+        let mut told = Vec::new();
+        for is in self.backends(self.new) {
+            let id = &is.id.value;
+            let was = self.backends(self.old).find(|was| was.id.value == *id);
+            if was.is_none_or(|was| was.state == is.state) {
+                continue;
             }
-        };
-        (!gone.is_empty()).then(|| format!("clients bound to {} {fate}", gone.join(", ")))
+            let policy = match is.state {
+                BackendState::Active => continue,
+                BackendState::Draining => {
+                    format!("onDraining: {}", settings::on_draining(after.on_draining))
+                }
+                BackendState::Maintenance => {
+                    format!("onUnhealthy: {}", settings::on_unhealthy(after.on_unhealthy))
+                }
+            };
+            let is = services::state(is.state);
+            told.push(format!("clients bound to {id}, now {is}, follow {policy}"));
+        }
+        told
     }
 
     /// The name of the cookie.
     fn cookie(&self, before: &Affinity, after: &Affinity) -> Option<String> {
         let names = |side: &Offline, rule: &Rule| {
-            let id = RuleId::from(rule.id.value.as_str());
-            let mut rules = side.snapshot.rules().iter();
-            let stickiness: Option<&Stickiness> =
-                rules.find(|rule| rule.id == id)?.stickiness.as_ref();
+            let stickiness: Option<&Stickiness> = compiled(side, rule)?.stickiness.as_ref();
             stickiness?.names.clone()
         };
         let was = names(self.old, self.before)?;
@@ -124,6 +211,22 @@ impl Both<'_> {
     }
 }
 
+fn compiled<'s>(side: &'s Offline, rule: &Rule) -> Option<&'s snapshot::Rule> {
+    let id = RuleId::from(rule.id.value.as_str());
+    side.snapshot.rules().iter().find(|rule| rule.id == id)
+}
+
+/// What becomes of bindings to these.
+fn gone(missing: &[String], after: &Affinity) -> Option<String> {
+    let fate = match after.on_missing {
+        OnMissing::Redistribute => "are placed anew (onMissing: redistribute)".to_owned(),
+        OnMissing::Reject => {
+            format!("are refused with {} (onMissing: reject)", after.reject_status)
+        }
+    };
+    (!missing.is_empty()).then(|| format!("clients bound to {} {fate}", missing.join(", ")))
+}
+
 /// Changes of how a key travels and what it looks like.
 fn other_ways(before: &Affinity, after: &Affinity) -> Vec<String> {
     let mut told = Vec::new();
@@ -131,12 +234,20 @@ fn other_ways(before: &Affinity, after: &Affinity) -> Vec<String> {
     told.extend(gone.filter_map(|method| match method {
         Method::Cookie => Some("keys in cookies are no longer read".to_owned()),
         Method::Header => Some("keys in the header are no longer read".to_owned()),
+        Method::Query => Some("keys in the query are no longer read".to_owned()),
+        Method::Path => Some("keys in the path are no longer read".to_owned()),
         Method::SourceIp => None,
     }));
-    let header = |affinity: &Affinity| affinity.methods.contains(&Method::Header);
-    if header(before) && header(after) && before.header_name != after.header_name {
-        let (old, new) = (&before.header_name, &after.header_name);
-        told.push(format!("header {old} -> {new}: keys in the old one are no longer read"));
+    let names: [(_, &str, &str, &str); 3] = [
+        (Method::Header, "header", &before.header_name, &after.header_name),
+        (Method::Query, "parameter of the query", &before.query_name, &after.query_name),
+        (Method::Path, "parameter of the path", &before.path_name, &after.path_name),
+    ];
+    for (method, what, old, new) in names {
+        let both = before.methods.contains(&method) && after.methods.contains(&method);
+        if both && old != new {
+            told.push(format!("{what} {old} -> {new}: keys in the old one are no longer read"));
+        }
     }
     if before.encoding != after.encoding {
         let (old, new) = (encoding(before.encoding), encoding(after.encoding));

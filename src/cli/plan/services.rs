@@ -1,14 +1,11 @@
 //! Backends that come and go, and the clients that a hash sends elsewhere.
 
-use super::report::{Fate, ServiceChange, Share};
-use crate::balance::Selection;
+use super::places::{Places, moved};
+use super::report::{Fate, ServiceChange};
+use super::settings::in_words;
 use crate::cli::explain::offline::Offline;
 use crate::config::{Backend, BackendState, Policy, Service as Written};
-use crate::pool::{Ability, Member};
 use crate::snapshot::Service;
-
-/// Sample clients for each service.
-const SAMPLES: u32 = 10_000;
 
 /// Every service of either side.
 pub(super) fn changes(old: &Offline, new: &Offline) -> Vec<ServiceChange> {
@@ -30,8 +27,10 @@ pub(super) fn changes(old: &Offline, new: &Offline) -> Vec<ServiceChange> {
         .map(|after| match was(&after.id.value) {
             None => alone(after, Fate::Added),
             Some(before) => {
-                let moved = compiled(old, before).zip(compiled(new, after));
-                let moved = moved.and_then(|(before, after)| moved_by_hash(before, after));
+                let both = compiled(old, before).zip(compiled(new, after));
+                let moved = both.and_then(|(before, after)| {
+                    moved(Places::of_service(before), Places::of_service(after))
+                });
                 ServiceChange {
                     added: missing(&after.backends, &before.backends),
                     removed: missing(&before.backends, &after.backends),
@@ -69,6 +68,15 @@ fn differences(before: &Written, after: &Written) -> Vec<String> {
             "policy {old} -> {new}: clients without a key are placed by another order"
         ));
     }
+    let split = |service: &Written| {
+        let parts = service.versions.iter().map(|(name, part)| format!("{name}: {part}"));
+        format!("{{{}}}", parts.collect::<Vec<_>>().join(", "))
+    };
+    if before.versions != after.versions {
+        let (old, new) = (split(before), split(after));
+        told.push(format!("versions {old} -> {new}: of new clients; bound ones stay"));
+    }
+    told.extend(limits(before, after));
     for new in &after.backends {
         let id = &new.id.value;
         let Some(old) = before.backends.iter().find(|old| old.id.value == *id) else { continue };
@@ -78,6 +86,10 @@ fn differences(before: &Written, after: &Written) -> Vec<String> {
         if old.state != new.state {
             let (was, is) = (state(old.state), state(new.state));
             told.push(format!("{id}: state {was} -> {is}"));
+        }
+        if old.version != new.version {
+            let (was, is) = (&old.version, &new.version);
+            told.push(format!("{id}: version {was:?} -> {is:?}; its clients follow it"));
         }
         if old.address.value != new.address.value {
             let (was, is) = (&old.address.value, &new.address.value);
@@ -90,6 +102,21 @@ fn differences(before: &Written, after: &Written) -> Vec<String> {
     told
 }
 
+fn limits(before: &Written, after: &Written) -> Vec<String> {
+    let most = |most: Option<u32>| most.map_or("none".to_owned(), |most| most.to_string());
+    let rows = |service: &Written| {
+        let limits = &service.limits;
+        [
+            ("maxConnectionsPerBackend", most(limits.max_connections)),
+            ("maxPending", most(limits.max_pending)),
+            ("queueTimeout", in_words(limits.queue_timeout)),
+        ]
+    };
+    let both = rows(before).into_iter().zip(rows(after));
+    let differs = both.filter(|((_, old), (_, new))| old != new);
+    differs.map(|((name, old), (_, new))| format!("{name} {old} -> {new}")).collect()
+}
+
 fn policy(policy: Policy) -> &'static str {
     match policy {
         Policy::RoundRobin => "round-robin",
@@ -98,34 +125,10 @@ fn policy(policy: Policy) -> &'static str {
     }
 }
 
-fn state(state: BackendState) -> &'static str {
+pub(super) fn state(state: BackendState) -> &'static str {
     match state {
         BackendState::Active => "active",
         BackendState::Draining => "draining",
         BackendState::Maintenance => "maintenance",
     }
-}
-
-fn moved_by_hash(before: &Service, after: &Service) -> Option<Share> {
-    let hashes = |service: &Service| match &*service.selection {
-        Selection::RoundRobin(_) => false,
-        Selection::ConsistentHash(_) | Selection::Maglev(_) => true,
-    };
-    (hashes(before) && hashes(after)).then(|| {
-        let moves = |sample: &[u8]| {
-            let place = |service: &Service| {
-                let member = service.pick(sample, |m: &Member| m.ability() == Ability::Anyone);
-                member.map(|member| member.backend.id.clone())
-            };
-            place(before) != place(after)
-        };
-        let moved = (0..SAMPLES).filter(|nth| moves(&sample(*nth))).count();
-        Share { moved: u32::try_from(moved).unwrap_or(SAMPLES), of: SAMPLES }
-    })
-}
-
-/// An IPv4 address, spread over all of them, as a client's is hashed.
-fn sample(nth: u32) -> [u8; 4] {
-    // Knuth's multiplicative hash: odd, so that no two samples are one
-    nth.wrapping_mul(2_654_435_761).to_be_bytes()
 }

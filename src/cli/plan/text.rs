@@ -8,6 +8,9 @@ impl Display for Plan {
         if self.is_empty() {
             return writeln!(f, "nothing changes for clients");
         }
+        for change in &self.changes {
+            writeln!(f, "~ {change}")?;
+        }
         for service in self.services.iter().filter(|service| !service.is_empty()) {
             write!(f, "{service}")?;
         }
@@ -41,6 +44,7 @@ impl Display for RuleChange {
         for change in &self.changes {
             writeln!(f, "    {change}")?;
         }
+        self.moved.iter().try_for_each(|share| writeln!(f, "    by its own hash, {share}"))?;
         for id in &self.closed {
             writeln!(f, "    key id {id}: what it sealed no longer opens")?;
         }

@@ -18,6 +18,16 @@ pub struct Affinity {
     pub encoding: Encoding,
     /// The header of [`Method::Header`], in lower case.
     pub header_name: String,
+    /// The parameter of [`Method::Query`].
+    pub query_name: String,
+    /// The parameter of [`Method::Path`].
+    pub path_name: String,
+    /// The application's own sessions that are bound to whoever minted them.
+    pub learn: Vec<SessionSource>,
+    /// The application's own session that carries the key.
+    pub envelope: Option<SessionSource>,
+    /// First requests that are placed alike.
+    pub burst: Burst,
     /// What the hashed encodings hash.
     pub key_over: KeyOver,
     /// How much of an address counts.
@@ -44,6 +54,8 @@ pub struct Affinity {
     pub on_unhealthy: OnUnhealthy,
     /// `onDraining`
     pub on_draining: OnDraining,
+    /// `onFull`
+    pub on_full: OnFull,
     /// `failback`
     pub failback: Failback,
     /// The status of a refusal by policy, 400 to 599.
@@ -81,6 +93,37 @@ pub enum OnDraining {
     Redistribute,
 }
 
+/// `onFull`: the bound backend has all the requests that it may have
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OnFull {
+    /// `wait` for `queueTimeout`, then redistribute
+    Wait,
+    /// `serve-once`: elsewhere, and the binding stays
+    ServeOnce,
+    /// `redistribute`
+    Redistribute,
+    /// `reject`
+    Reject,
+}
+
+/// Where an application keeps the name of its own session: an entry of `learn`, or `envelope`
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SessionSource {
+    /// `header`, in lower case
+    Header(String),
+    /// `cookie`
+    Cookie(String),
+}
+
+/// `burst`: which first requests count as those of one client
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Burst {
+    /// Those of one connection.
+    pub same_connection: bool,
+    /// Those of one address and `User-Agent` within this time; zero for none.
+    pub window: Duration,
+}
+
 /// `failback`: the backend that was left serves again
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Failback {
@@ -97,6 +140,10 @@ pub enum Method {
     Cookie,
     /// `header`
     Header,
+    /// `query`: a parameter behind the `?`
+    Query,
+    /// `path`: a parameter of a path segment, behind a `;`
+    Path,
     /// `sourceIP`: carries no key, only places a client
     SourceIp,
 }
@@ -135,12 +182,14 @@ pub struct SourceIp {
 }
 
 /// `algorithm`: how the rule places new clients
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Algorithm {
     /// `type`
     pub kind: AlgorithmKind,
     /// `consistentHash.replicas`: points for each unit of weight.
     pub replicas: u32,
+    /// `consistentHash.loadFactor`, at least 1: how many times its fair share a backend may carry.
+    pub load_factor: Option<f64>,
     /// `ipHash.useXForwardedFor`: the client behind trusted proxies, not the proxy.
     pub use_x_forwarded_for: bool,
     /// `headerHash.header`, in lower case; only `header-hash` needs it.

@@ -1,14 +1,23 @@
 use super::*;
+use crate::affinity::Stamp;
 use crate::balance::{RoundRobin, Selection};
+use crate::model::UnixTime;
 use crate::observe::Metrics;
-use crate::pool::{Health, Pool, fixture};
-use crate::snapshot::Timeouts;
+use crate::pool::{Health, Pool, Room, Seat, fixture};
+use crate::snapshot::{Choices, Service, Split, Timeouts};
 use pingora_load_balancing::selection::BackendSelection;
 use std::time::Duration;
 
 fn service(health: &[(&str, Health)]) -> Service {
-    let members =
-        health.iter().flat_map(|(id, health)| fixture::members(&[(*id, 1)], *health)).collect();
+    service_with(health, Room::UNLIMITED)
+}
+
+fn service_with(health: &[(&str, Health)], room: Room) -> Service {
+    let members: Vec<_> = health
+        .iter()
+        .flat_map(|(id, health)| fixture::members_with_room(&[(*id, 1)], *health, room))
+        .collect();
+    let crowd = Arc::clone(members[0].crowd());
     let pool = Pool::new("s".into(), members, None);
     let turns = RoundRobin::build(&pool.pingora_view());
     let selection = Arc::new(Selection::RoundRobin(Arc::new(turns)));
@@ -16,7 +25,10 @@ fn service(health: &[(&str, Health)]) -> Service {
     Service {
         metrics: Metrics::new().unwrap().service(&pool.service),
         pool: Arc::new(pool),
-        selection,
+        choices: Choices::of_all(selection),
+        split: Split::default(),
+        room,
+        crowd,
         timeouts: Timeouts { connect: second, read: second, write: second },
     }
 }
@@ -36,10 +48,21 @@ fn bond(service: &Service, id: &str) -> Bond {
 
 fn chosen(service: &Service, bond: Option<&Bond>, tried: &[&str]) -> String {
     let tried: Vec<_> = tried.iter().map(|id| Arc::clone(service.pool.find(id).unwrap())).collect();
-    match choose(service, &service.selection, bond, &tried, b"key") {
+    let choice = choose(Wish {
+        service,
+        choices: &service.choices,
+        key: b"key",
+        within: &Within::Any,
+        bond,
+        company: None,
+        tried: &tried,
+    });
+    match choice {
         Choice::Bound(member) => format!("bound {}", member.backend.id),
         Choice::Placed(member) => format!("placed {}", member.backend.id),
         Choice::Panic(member) => format!("panic {}", member.backend.id),
+        Choice::Full(member) => format!("full {}", member.backend.id),
+        Choice::Crowded => "crowded".into(),
         Choice::Nobody => "nobody".into(),
     }
 }
@@ -72,4 +95,58 @@ fn in_a_panic_a_bound_client_stays_and_unchecked_backends_take_nobody() {
     }
     assert_eq!(chosen(&down, Some(&bond(&down, "b2")), &["b2"]), "panic b1");
     assert_eq!(chosen(&down, None, &["b1", "b2"]), "nobody");
+}
+
+#[test]
+fn a_full_backend_takes_nobody_and_is_no_reason_to_panic() {
+    let room = Room { per_backend: 1, ..Room::UNLIMITED };
+    let two = service_with(&[("b1", Health::Healthy), ("b2", Health::Healthy)], room);
+    let bond = bond(&two, "b2");
+    let _b2 = Seat::take(two.pool.find("b2").unwrap()).unwrap();
+    assert_eq!(chosen(&two, Some(&bond), &[]), "full b2");
+    for _ in 0..4 {
+        assert_eq!(chosen(&two, None, &[]), "placed b1");
+    }
+    let mut moves = bond.clone();
+    moves.leaves = true;
+    assert_eq!(chosen(&two, Some(&moves), &[]), "placed b1");
+    let _b1 = Seat::take(two.pool.find("b1").unwrap()).unwrap();
+    assert_eq!(chosen(&two, None, &[]), "crowded");
+    assert_eq!(chosen(&two, None, &["b1", "b2"]), "nobody");
+}
+
+#[test]
+fn a_guest_goes_to_one_host_while_that_one_serves() {
+    let three = service(&[
+        ("b1", Health::Healthy),
+        ("b2", Health::Healthy),
+        ("b3", Health::Unhealthy),
+        ("b4", Health::Healthy),
+    ]);
+    let mut hosts = std::collections::BTreeSet::new();
+    for tag in 0..20 {
+        let mut guest = bond(&three, "b3");
+        guest.kept.tag = tag;
+        guest.visits_elsewhere();
+        let host = chosen(&three, Some(&guest), &[]);
+        for _ in 0..4 {
+            assert_eq!(chosen(&three, Some(&guest), &[]), host, "tag {tag}");
+        }
+        hosts.insert(host);
+    }
+    assert_eq!(hosts.len(), 3, "guests are spread");
+}
+
+#[test]
+fn a_client_that_came_with_a_foreign_key_gets_a_tag() {
+    let service = service(&[("b1", Health::Healthy)]);
+    let mut bond = bond(&service, "b1");
+    let answered = Arc::clone(&bond.member);
+    let tag = |bond: &Bond| {
+        let stamp = Stamp::Refresh(bond.kept.clone());
+        written(&stamp, Some(bond), &answered, 77, UnixTime(2)).kept().tag
+    };
+    assert_eq!(tag(&bond), 1, "one that has a tag keeps it");
+    bond.kept.tag = 0;
+    assert_eq!(tag(&bond), 77);
 }

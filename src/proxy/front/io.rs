@@ -3,9 +3,11 @@
 
 use crate::model::{Brought, Did, Verdict, clock};
 use crate::observe::AccessLine;
+use crate::proxy::company::Fresh;
 use crate::proxy::refusal::Refusal;
 use crate::snapshot::Live;
 use async_trait::async_trait;
+use parking_lot::Mutex;
 use pingora_core::protocols::l4::socket::SocketAddr;
 use pingora_core::protocols::raw_connect::ProxyDigest;
 use pingora_core::protocols::tls::{SslDigest, TlsRef};
@@ -53,6 +55,9 @@ pub(in crate::proxy) struct ClientIo {
     opened: Instant,
     /// What is still to be written of our own answer.
     answer: Vec<u8>,
+    /// The binding that the first request without a key was given. Hooks have a shared reference
+    /// only; they run one after the other.
+    fresh: Mutex<Option<Fresh>>,
 }
 
 impl ClientIo {
@@ -67,12 +72,23 @@ impl ClientIo {
             begun: false,
             opened: clock::monotonic_now(),
             answer: Vec::new(),
+            fresh: Mutex::new(None),
         }
     }
 
     /// The connection under a session.
     pub(in crate::proxy) fn of(session: &Session) -> Option<&Self> {
         session.stream()?.as_any().downcast_ref()
+    }
+
+    /// The binding that an earlier request without a key was given.
+    pub(in crate::proxy) fn fresh(&self) -> Option<Fresh> {
+        self.fresh.lock().clone()
+    }
+
+    /// Remembers it.
+    pub(in crate::proxy) fn set_fresh(&self, fresh: Fresh) {
+        *self.fresh.lock() = Some(fresh);
     }
 
     /// The first hook runs.

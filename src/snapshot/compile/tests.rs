@@ -76,6 +76,40 @@ gateway:
 }
 
 #[test]
+fn a_service_that_is_reached_by_name_alone_counts_as_well() {
+    let process = Process::start();
+    let yaml = "
+gateway:
+  services:
+    cart: { backends: [{ address: 127.0.0.1:1 }] }
+    chat: { backends: [{ address: 127.0.0.1:2 }] }
+  router:
+    rules:
+      - { id: cart, serviceName: cart }
+    sessionAffinity: {}
+";
+    assert_eq!(cookie_name(&process.compile(yaml).unwrap(), 0), "gateway-backend");
+    let named = yaml.replace("    rules:", "    serviceHeader: x-service\n    rules:");
+    let snapshot = process.compile(&named).unwrap();
+    assert_eq!(cookie_name(&snapshot, 0), "gateway-backend-1c42ddc0");
+    let own = "{ id: chat, path: /chat, serviceName: chat, sessionAffinity: { keyRotation: 1h } }";
+    let differs =
+        named.replace("    sessionAffinity", &format!("      - {own}\n    sessionAffinity"));
+    let fault = process.compile(&differs).err().unwrap();
+    assert!(fault.contains("rule chat and service chat write the cookie"), "{fault}");
+    let plain = named.replace(
+        "{ address: 127.0.0.1:2 }",
+        "{ id: a, address: 127.0.0.1:2 }, { id: b, address: 127.0.0.1:2 }",
+    );
+    let plain = plain.replace("sessionAffinity: {}", "sessionAffinity: { encoding: plain }");
+    let fault = process.compile(&plain).err().unwrap();
+    assert!(
+        fault.contains("service chat writes keys that cannot tell backend b from a"),
+        "{fault}"
+    );
+}
+
+#[test]
 fn two_meanings_of_one_cookie_are_faults() {
     let process = Process::start();
     let rules = |chat: &str| {
@@ -97,7 +131,7 @@ gateway:
     let other_keys = "{ keys: [{ id: 1, secret: another secret of the rule }] }";
     let same_service = rules(other_keys).replace("serviceName: chat", "serviceName: cart");
     let fault = process.compile(&same_service).err().unwrap();
-    assert!(fault.contains("rules cart and chat write the cookie gateway-backend"), "{fault}");
+    assert!(fault.contains("rule cart and rule chat write the cookie gateway-backend"), "{fault}");
     assert!(process.compile(&rules(other_keys)).is_ok(), "two services may have two keys");
 }
 

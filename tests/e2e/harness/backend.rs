@@ -7,6 +7,7 @@
 use super::message::{Framing, Head};
 use serde_json::json;
 use socket2::{Domain, Socket, Type};
+use std::collections::HashMap;
 use std::fmt::Write as _;
 use std::io::{self, BufReader, Read, Write};
 use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
@@ -32,6 +33,56 @@ pub(crate) enum Behaviour {
     Mute,
 }
 
+/// What is answered with 200 at one path. `X-Toy-Id` and `X-Toy-Path` say who answered to what.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Page {
+    /// Header fields, each as one line.
+    pub(crate) fields: Vec<String>,
+    /// The body.
+    pub(crate) body: Vec<u8>,
+    /// Sends the body in chunks of that size, its length untold.
+    pub(crate) chunks: Option<usize>,
+}
+
+impl Page {
+    /// An HTML page whose length is told.
+    pub(crate) fn html(body: &str) -> Self {
+        let fields = vec!["Content-Type: text/html; charset=utf-8".to_owned()];
+        Self { fields, body: body.as_bytes().to_vec(), chunks: None }
+    }
+
+    /// With another header field.
+    pub(crate) fn with(mut self, field: &str) -> Self {
+        self.fields.push(field.to_owned());
+        self
+    }
+
+    fn bytes(&self, id: &str, seen: &str, has_body: bool) -> Vec<u8> {
+        let mut head = format!("HTTP/1.1 200 Toy\r\nX-Toy-Id: {id}\r\nX-Toy-Path: {seen}\r\n");
+        for field in &self.fields {
+            let _ = write!(head, "{field}\r\n");
+        }
+        let framing = match self.chunks {
+            Some(_) => "Transfer-Encoding: chunked".to_owned(),
+            None => format!("Content-Length: {}", self.body.len()),
+        };
+        let mut message = format!("{head}{framing}\r\n\r\n").into_bytes();
+        match self.chunks {
+            _ if !has_body => {}
+            None => message.extend_from_slice(&self.body),
+            Some(size) => {
+                for chunk in self.body.chunks(size) {
+                    message.extend_from_slice(format!("{:x}\r\n", chunk.len()).as_bytes());
+                    message.extend_from_slice(chunk);
+                    message.extend_from_slice(b"\r\n");
+                }
+                message.extend_from_slice(b"0\r\n\r\n");
+            }
+        }
+        message
+    }
+}
+
 /// A toy backend.
 pub(crate) struct Backend {
     id: String,
@@ -46,8 +97,11 @@ struct State {
     id: String,
     behaviour: Mutex<Behaviour>,
     healthy: AtomicBool,
+    /// Which start of it this is, as health checks are told; empty for not at all.
+    incarnation: Mutex<String>,
     requests: AtomicUsize,
     checks: AtomicUsize,
+    pages: Mutex<HashMap<String, Page>>,
     open: Mutex<Vec<TcpStream>>,
 }
 
@@ -72,8 +126,10 @@ impl Backend {
             id: id.to_owned(),
             behaviour: Mutex::new(Behaviour::Serve),
             healthy: AtomicBool::new(true),
+            incarnation: Mutex::default(),
             requests: AtomicUsize::new(0),
             checks: AtomicUsize::new(0),
+            pages: Mutex::default(),
             open: Mutex::default(),
         });
         Self { id: id.to_owned(), address, _claim: claim, state, accepting: Mutex::new(None) }
@@ -123,6 +179,16 @@ impl Backend {
     /// From now on answers health checks with 200 or with 500.
     pub(crate) fn healthy(&self, healthy: bool) {
         self.state.healthy.store(healthy, Ordering::SeqCst);
+    }
+
+    /// From now on answers with `page` at `path`, whatever the query and parameters say.
+    pub(crate) fn shows(&self, path: &str, page: Page) {
+        self.state.pages.lock().unwrap().insert(path.to_owned(), page);
+    }
+
+    /// From now on tells health checks that this is another start of it.
+    pub(crate) fn is_start(&self, incarnation: &str) {
+        incarnation.clone_into(&mut self.state.incarnation.lock().unwrap());
     }
 
     /// How many requests came so far, health checks apart.
@@ -178,7 +244,12 @@ fn serve(stream: &TcpStream, state: &State) -> io::Result<()> {
             }
             let ok = state.healthy.load(Ordering::SeqCst);
             let status = if ok { "200 OK" } else { "500 Unwell" };
-            write!(writer, "HTTP/1.1 {status}\r\nContent-Length: 0\r\n\r\n")?;
+            let incarnation = state.incarnation.lock().unwrap().clone();
+            let field = match incarnation.as_str() {
+                "" => String::new(),
+                told => format!("X-Backend-Incarnation: {told}\r\n"),
+            };
+            write!(writer, "HTTP/1.1 {status}\r\n{field}Content-Length: 0\r\n\r\n")?;
             continue;
         }
         state.requests.fetch_add(1, Ordering::SeqCst);
@@ -215,6 +286,10 @@ fn answer(state: &State, head: &Head, path: &str, length: usize) -> Vec<u8> {
         _ => {}
     }
     let method = head.start.split(' ').next().unwrap_or_default();
+    let bare = path.split(['?', ';']).next().unwrap_or_default();
+    if let Some(page) = state.pages.lock().unwrap().get(bare) {
+        return page.bytes(&state.id, path, method != "HEAD");
+    }
     let seen = json!({
         "id": state.id,
         "method": method,

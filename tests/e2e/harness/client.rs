@@ -168,7 +168,11 @@ impl Client {
         for cookie in answer.cookies() {
             let pair = cookie.split(';').next().unwrap_or_default();
             let (name, value) = pair.split_once('=').expect("a cookie is a pair");
-            self.put(name, value);
+            if cookie.contains("Max-Age=0") {
+                self.remove(name);
+            } else {
+                self.put(name, value);
+            }
         }
         Ok(answer)
     }
@@ -181,6 +185,11 @@ impl Client {
     /// The value of a cookie in the jar.
     pub(crate) fn cookie(&self, name: &str) -> Option<String> {
         self.jar.iter().find(|(n, _)| n == name).map(|(_, value)| value.clone())
+    }
+
+    /// Takes a cookie out of the jar.
+    pub(crate) fn remove(&mut self, name: &str) {
+        self.jar.retain(|(n, _)| n != name);
     }
 
     /// Puts a cookie into the jar, in the place of one of the same name.

@@ -17,7 +17,7 @@ mod setup;
 mod tests;
 mod wire;
 
-pub(crate) use backend::{Backend, Behaviour};
+pub(crate) use backend::{Backend, Behaviour, Page};
 pub(crate) use client::{Client, Request};
 pub(crate) use gateway::Gateway;
 pub(crate) use message::Answer;

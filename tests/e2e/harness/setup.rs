@@ -15,6 +15,7 @@ pub(crate) struct Setup {
     admin: String,
     services: Vec<Service>,
     rules: Vec<String>,
+    router: Vec<String>,
     affinity: Option<Vec<String>>,
     secret: String,
 }
@@ -34,6 +35,7 @@ impl Setup {
             admin: "{ address: \"127.0.0.1:0\" }".to_owned(),
             services: Vec::new(),
             rules: Vec::new(),
+            router: Vec::new(),
             affinity: None,
             secret: SECRET.to_owned(),
         };
@@ -56,6 +58,16 @@ impl Setup {
         assert_eq!(service.backends.len(), weights.len(), "a weight for each backend");
         for (backend, weight) in service.backends.iter_mut().zip(weights) {
             let _ = write!(backend, ", weight: {weight}");
+        }
+        self
+    }
+
+    /// The versions of the last service's backends, in their order.
+    pub(crate) fn versions(mut self, versions: &[&str]) -> Self {
+        let service = self.services.last_mut().expect("a service");
+        assert_eq!(service.backends.len(), versions.len(), "a version for each backend");
+        for (backend, version) in service.backends.iter_mut().zip(versions) {
+            let _ = write!(backend, ", version: {version}");
         }
         self
     }
@@ -92,6 +104,17 @@ impl Setup {
     pub(crate) fn rules(mut self, rules: &[&str]) -> Self {
         self.rules = rules.iter().map(|rule| (*rule).to_owned()).collect();
         self
+    }
+
+    /// A line of YAML under `router`.
+    pub(crate) fn router(mut self, line: &str) -> Self {
+        self.router.push(line.to_owned());
+        self
+    }
+
+    /// One key for the places of clients, so that gateways agree.
+    pub(crate) fn agreeing(self) -> Self {
+        self.router("hashKey: one key for the gateways of a test")
     }
 
     /// Affinity for every rule, with [`SECRET`].
@@ -134,6 +157,9 @@ impl Display for Setup {
         writeln!(f, "  router:\n    rules:")?;
         for rule in &self.rules {
             writeln!(f, "      - {{ {rule} }}")?;
+        }
+        for line in &self.router {
+            writeln!(f, "    {line}")?;
         }
         if let Some(lines) = &self.affinity {
             let secret = &self.secret;

@@ -1,0 +1,298 @@
+//! How many requests a backend has at once, and the queue before one that has all it may have.
+//! Apart from [`super::Cell`]'s health mark, but kept in the same place: a reload changes the limit,
+//! never the count.
+
+use super::member::Member;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+use tokio::sync::Notify;
+use tokio::time::timeout;
+
+/// The requests that one backend has now.
+#[derive(Debug, Default)]
+pub struct Seats {
+    taken: AtomicU32,
+    /// Clients that are bound to this backend and wait for it.
+    awaited: AtomicU32,
+    /// Wakes one of them.
+    freed: Notify,
+}
+
+/// Those who wait for a backend of one service.
+#[derive(Debug, Default)]
+pub struct Crowd {
+    waiting: AtomicU32,
+    /// Wakes one client that anybody may serve.
+    freed: Notify,
+    /// Wakes all that only some may serve: a seat that is of no use to one may be to the next.
+    freed_for_some: Notify,
+}
+
+/// The most that is allowed; `u32::MAX` for no limit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Room {
+    /// Requests that a backend has at once.
+    pub per_backend: u32,
+    /// Requests that wait for a backend of the service.
+    pub pending: u32,
+    /// How long they wait.
+    pub patience: Duration,
+}
+
+impl Room {
+    /// No limit.
+    pub const UNLIMITED: Self =
+        Self { per_backend: u32::MAX, pending: u32::MAX, patience: Duration::ZERO };
+}
+
+impl Seats {
+    /// How many there are.
+    pub fn taken(&self) -> u32 {
+        self.taken.load(Ordering::Relaxed)
+    }
+
+    /// Those, and the clients that are bound to this backend and wait for it: what is there for new
+    /// clients comes after both.
+    pub fn spoken_for(&self) -> u32 {
+        self.taken().saturating_add(self.awaited.load(Ordering::Relaxed))
+    }
+}
+
+impl Crowd {
+    /// How many there are.
+    pub fn waiting(&self) -> u32 {
+        self.waiting.load(Ordering::Relaxed)
+    }
+}
+
+/// A request that a backend has; given back when it is dropped.
+#[derive(Debug)]
+pub struct Seat(Arc<Member>);
+
+impl Seat {
+    /// Takes a seat at `member`; `None` when it has all the requests that it may have.
+    pub fn take(member: &Arc<Member>) -> Option<Self> {
+        let most = member.room().per_backend;
+        let taken = &member.seats().taken;
+        if most == u32::MAX {
+            taken.fetch_add(1, Ordering::SeqCst);
+        } else {
+            let one_more = |now: u32| (now < most).then_some(now + 1);
+            taken.fetch_update(Ordering::SeqCst, Ordering::SeqCst, one_more).ok()?;
+        }
+        Some(Self(Arc::clone(member)))
+    }
+
+    /// Whose it is.
+    pub fn member(&self) -> &Arc<Member> {
+        &self.0
+    }
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        self.0.seats().taken.fetch_sub(1, Ordering::SeqCst);
+        // one that waits has said so before it looked at the count
+        if self.0.crowd().waiting.load(Ordering::SeqCst) > 0 {
+            self.0.seats().freed.notify_one();
+            self.0.crowd().wake();
+        }
+    }
+}
+
+impl Crowd {
+    fn wake(&self) {
+        self.freed.notify_one();
+        self.freed_for_some.notify_waiters();
+    }
+}
+
+/// Counts one that waits, also if it goes away while it does.
+struct Waiting<'c> {
+    crowd: &'c Crowd,
+    /// The backend that it is bound to.
+    bound: Option<&'c Seats>,
+}
+
+impl<'c> Waiting<'c> {
+    fn begin(crowd: &'c Crowd, bound: Option<&'c Seats>, most: u32) -> Option<Self> {
+        let one_more = |now: u32| (now < most).then_some(now + 1);
+        crowd.waiting.fetch_update(Ordering::SeqCst, Ordering::SeqCst, one_more).ok()?;
+        if let Some(seats) = bound {
+            seats.awaited.fetch_add(1, Ordering::SeqCst);
+        }
+        Some(Self { crowd, bound })
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        if let Some(seats) = self.bound {
+            seats.awaited.fetch_sub(1, Ordering::SeqCst);
+        }
+        let left = self.crowd.waiting.fetch_sub(1, Ordering::SeqCst) - 1;
+        // what was kept for this one may be for others now
+        if self.bound.is_some() && left > 0 {
+            self.crowd.wake();
+        }
+    }
+}
+
+/// How a wait has ended.
+#[derive(Debug)]
+pub enum Waited {
+    /// With a seat.
+    Seated(Seat),
+    /// Without one in time.
+    InVain,
+    /// At once, since too many wait already.
+    TooMany,
+}
+
+/// For whom a request waits.
+#[derive(Clone, Copy)]
+pub enum For<'m> {
+    /// For this backend.
+    Backend(&'m Arc<Member>),
+    /// For any of the service whose crowd this is.
+    Anyone(&'m Crowd),
+    /// For some of them only: those of one version, or those that it has not tried.
+    Some(&'m Crowd),
+}
+
+/// Waits until `seat` finds one, for as long as `room` allows. `seat` is asked at once, and again
+/// whenever a request has ended, and when the time is up.
+pub async fn wait(whom: For<'_>, room: Room, seat: impl FnMut() -> Option<Seat>) -> Waited {
+    let mut seat = seat;
+    let (crowd, bound, freed) = match whom {
+        For::Backend(member) => (&**member.crowd(), Some(member.seats()), &member.seats().freed),
+        For::Anyone(crowd) => (crowd, None, &crowd.freed),
+        For::Some(crowd) => (crowd, None, &crowd.freed_for_some),
+    };
+    let Some(_waiting) = Waiting::begin(crowd, bound, room.pending) else {
+        return Waited::TooMany;
+    };
+    let seated = async {
+        loop {
+            let notified = freed.notified();
+            if let Some(seat) = seat() {
+                return seat;
+            }
+            notified.await;
+        }
+    };
+    match timeout(room.patience, seated).await {
+        Ok(seat) => Waited::Seated(seat),
+        // nobody tells when a backend has become healthy
+        Err(_) => seat().map_or(Waited::InVain, Waited::Seated),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::pool::Health;
+    use crate::pool::fixture::members_with_room;
+
+    fn one(per_backend: u32, pending: u32) -> Arc<Member> {
+        let room = Room { per_backend, pending, patience: Duration::from_mins(1) };
+        members_with_room(&[("b1", 1)], Health::Healthy, room).remove(0)
+    }
+
+    #[test]
+    fn a_backend_has_no_more_requests_than_it_may() {
+        let member = one(2, 1);
+        let seats: Vec<_> = (0..3).filter_map(|_| Seat::take(&member)).collect();
+        assert_eq!((seats.len(), member.seats().taken()), (2, 2));
+        drop(seats);
+        assert_eq!(member.seats().taken(), 0);
+        let free = one(u32::MAX, 1);
+        let seats: Vec<_> = (0..100).filter_map(|_| Seat::take(&free)).collect();
+        assert_eq!(seats.len(), 100);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_waits_is_seated_when_another_leaves() {
+        let member = one(1, 2);
+        let held = Seat::take(&member).unwrap();
+        let waiting = tokio::spawn({
+            let member = Arc::clone(&member);
+            async move {
+                let seat = || Seat::take(&member);
+                wait(For::Backend(&member), member.room(), seat).await
+            }
+        });
+        while member.crowd().waiting() == 0 {
+            tokio::task::yield_now().await;
+        }
+        drop(held);
+        assert!(matches!(waiting.await.unwrap(), Waited::Seated(_)));
+        assert_eq!((member.crowd().waiting(), member.seats().taken()), (0, 0));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_frees_is_kept_for_who_is_bound_until_that_one_has_gone() {
+        let member = one(1, 9);
+        let held = Seat::take(&member).unwrap();
+        let bound = tokio::spawn({
+            let member = Arc::clone(&member);
+            async move { wait(For::Backend(&member), member.room(), || None).await }
+        });
+        while member.crowd().waiting() == 0 {
+            tokio::task::yield_now().await;
+        }
+        drop(held);
+        assert!(!member.has_room() && !member.is_full());
+        let new = tokio::spawn({
+            let member = Arc::clone(&member);
+            async move {
+                let seat = || member.has_room().then(|| Seat::take(&member)).flatten();
+                wait(For::Anyone(member.crowd()), member.room(), seat).await
+            }
+        });
+        while member.crowd().waiting() == 1 {
+            tokio::task::yield_now().await;
+        }
+        bound.abort();
+        assert!(matches!(new.await.unwrap(), Waited::Seated(_)));
+        assert_eq!((member.crowd().waiting(), member.seats().taken()), (0, 0));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_seat_of_no_use_to_one_is_offered_to_all_that_are_choosy() {
+        let member = one(1, 9);
+        let held = Seat::take(&member).unwrap();
+        let choosy = |wants: bool| {
+            let member = Arc::clone(&member);
+            tokio::spawn(async move {
+                let seat = || wants.then(|| Seat::take(&member)).flatten();
+                wait(For::Some(member.crowd()), member.room(), seat).await
+            })
+        };
+        let (first, second) = (choosy(false), choosy(true));
+        while member.crowd().waiting() < 2 {
+            tokio::task::yield_now().await;
+        }
+        drop(held);
+        assert!(matches!(second.await.unwrap(), Waited::Seated(_)));
+        assert!(matches!(first.await.unwrap(), Waited::InVain));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn patience_ends_and_the_queue_is_bounded() {
+        let member = one(1, 1);
+        let _held = Seat::take(&member).unwrap();
+        let queue = |member: Arc<Member>| async move {
+            let seat = || Seat::take(&member);
+            wait(For::Anyone(member.crowd()), member.room(), seat).await
+        };
+        let first = tokio::spawn(queue(Arc::clone(&member)));
+        while member.crowd().waiting() == 0 {
+            tokio::task::yield_now().await;
+        }
+        assert!(matches!(queue(Arc::clone(&member)).await, Waited::TooMany));
+        assert!(matches!(first.await.unwrap(), Waited::InVain));
+        assert_eq!(member.crowd().waiting(), 0);
+    }
+}

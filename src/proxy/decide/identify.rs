@@ -1,0 +1,275 @@
+//! Who the client of a request is and where it belongs, and what the backend gets of what it sent:
+//! nothing of ours.
+
+use super::read::{Found, Read, UrlKeys, read};
+use super::{Bond, if_refused, moves};
+use crate::affinity::app_session::Role;
+use crate::affinity::cookies::MAX_CANDIDATES;
+use crate::affinity::learned;
+use crate::affinity::sealed::looks_sealed;
+use crate::affinity::stamp::{Elsewhere, Kept};
+use crate::affinity::{AppSession, Course, Wanted, course};
+use crate::model::{BackendId, Brought, Cause, UnixTime};
+use crate::snapshot::{Caller, Place, PlaceKey, Rule, Snapshot, Stickiness};
+use http::HeaderMap;
+use http::header::{COOKIE, HeaderName, HeaderValue, REFERER};
+use smallvec::SmallVec;
+use std::borrow::Cow;
+use std::sync::Arc;
+
+/// What is remembered of a session of the application.
+pub type Recall<'r> = &'r dyn Fn(&AppSession, &[u8]) -> learned::Found;
+
+/// A request as it is decided on.
+#[derive(Clone, Copy)]
+pub struct Asked<'r> {
+    /// The configuration in force.
+    pub snapshot: &'r Snapshot,
+    /// The rule that takes it.
+    pub rule: &'r Rule,
+    /// The only version that may serve it.
+    pub subset: Option<&'r str>,
+    /// As the client sent them.
+    pub headers: &'r HeaderMap,
+    /// Path and query.
+    pub target: &'r str,
+    /// Where it comes from.
+    pub caller: Caller,
+    /// Looks up sessions of the application.
+    pub recall: Recall<'r>,
+    /// The time now.
+    pub now: UnixTime,
+}
+
+/// What a request says of its client, and what is done about it.
+#[derive(Debug)]
+pub struct Identified {
+    /// The letter in the log.
+    pub brought: Brought,
+    /// Why the client is placed anew; `None` when it is with its backend, or without affinity.
+    pub cause: Option<Cause>,
+    /// The backend that it has to leave, or returns from, as its key calls it.
+    pub from: Option<BackendId>,
+    /// The version that it was bound to.
+    pub version: Option<Arc<str>>,
+    /// The binding that its key holds, also while its backend is down.
+    pub bond: Option<Bond>,
+    /// Whether the request is refused, as the policy for the cause says.
+    pub rejected: bool,
+    /// What places the client on the ring of the rule, instead of the service's policy.
+    pub place: Option<PlaceKey>,
+    /// Whether a response may write a key.
+    pub stamps: bool,
+    /// The application's own names for the session of this client, each with its place among the
+    /// rule's.
+    pub sessions: SmallVec<[(usize, PlaceKey); 1]>,
+    /// The key that came in the URL, if that one counts.
+    pub url_key: Option<String>,
+    /// What the backend gets instead.
+    pub changes: Changes,
+}
+
+/// What the backend gets instead of what the client sent.
+#[derive(Debug, Default)]
+pub struct Changes {
+    /// The `Cookie` lines; `None` when they stay as they are.
+    pub cookies: Option<SmallVec<[HeaderValue; 1]>>,
+    /// Headers that held keys of ours.
+    pub dropped: SmallVec<[HeaderName; 1]>,
+    /// The header of an envelope, with the application's part.
+    pub unwrapped: Option<(HeaderName, HeaderValue)>,
+    /// Path and query without keys of ours.
+    pub target: Option<String>,
+    /// The page that the client comes from, without keys of ours.
+    pub referer: Option<HeaderValue>,
+}
+
+/// Takes the cookies apart; tells the lines that the backend gets instead, if any differs.
+fn cut<'h>(
+    snapshot: &Snapshot,
+    wanted: Wanted<'_>,
+    headers: &'h HeaderMap,
+    found: &mut Found<'h>,
+) -> Option<SmallVec<[HeaderValue; 1]>> {
+    let mut changed: Option<SmallVec<[HeaderValue; 1]>> = None;
+    for (nth, line) in headers.get_all(COOKIE).iter().enumerate() {
+        let cut = snapshot.cutter.cut(line.as_bytes(), wanted);
+        let room = MAX_CANDIDATES - found.ours.len();
+        found.ours.extend(cut.found.into_iter().take(room));
+        found.foreign.extend(cut.foreign);
+        found.sessions.extend(cut.sessions);
+        match (cut.rest, &mut changed) {
+            (None, None) => {}
+            (None, Some(lines)) => lines.push(line.clone()),
+            (Some(rest), lines) => {
+                let before = || headers.get_all(COOKIE).iter().take(nth).cloned().collect();
+                let lines = lines.get_or_insert_with(before);
+                // a piece of a valid value is a valid value
+                lines.extend(HeaderValue::from_bytes(&rest).ok().filter(|line| !line.is_empty()));
+            }
+        }
+    }
+    changed
+}
+
+/// Takes everything of ours out of the request.
+fn take_out<'h>(asked: &Asked<'h>, found: &mut Found<'h>) -> Changes {
+    let stickiness = asked.rule.stickiness.as_ref();
+    let wanted = stickiness.map(Stickiness::wanted).unwrap_or_default();
+    let mut changes = Changes {
+        cookies: cut(asked.snapshot, wanted, asked.headers, found),
+        ..Changes::default()
+    };
+    (changes.target, changes.referer) = take_out_of_urls(asked, found);
+    let Some(stickiness) = stickiness else { return changes };
+    for carrier in &stickiness.carriers {
+        match &carrier.place {
+            Place::Cookie | Place::Url(_) => {}
+            Place::Header(name) => {
+                let mut lines = asked.headers.get_all(name).iter();
+                if lines.any(|line| carrier.codec.looks_like_key(line.as_bytes(), asked.now)) {
+                    changes.dropped.push(name.clone());
+                }
+            }
+        }
+    }
+    let mut envelopes = stickiness.sessions.iter().filter(|s| s.role == Role::Envelope);
+    changes.unwrapped = envelopes.find_map(|session| {
+        let (name, value) = session.header(asked.headers)?;
+        let inner = session.inner(value);
+        let unwrapped = HeaderValue::from_bytes(inner).ok().filter(|_| inner.len() < value.len());
+        Some((name.clone(), unwrapped?))
+    });
+    changes
+}
+
+/// Takes the keys out of what is asked for and of the page that the client comes from: those of the
+/// rule, and what looks like a sealed one of another rule or of another time.
+fn take_out_of_urls(
+    asked: &Asked<'_>,
+    found: &mut Found<'_>,
+) -> (Option<String>, Option<HeaderValue>) {
+    if asked.snapshot.url_keys.is_empty() {
+        return (None, None);
+    }
+    let mut target = Cow::Borrowed(asked.target);
+    let referer = asked.headers.get(REFERER).and_then(|referer| referer.to_str().ok());
+    let mut referer = Cow::Borrowed(referer.unwrap_or_default());
+    let carriers = asked.rule.stickiness.iter().flat_map(|stickiness| &stickiness.carriers);
+    for (at, carrier) in carriers.enumerate() {
+        if let Place::Url(place) = &carrier.place {
+            let keys = UrlKeys::cut(at, place, &carrier.codec, asked.now, &mut target);
+            found.urls.push(keys);
+            UrlKeys::cut(at, place, &carrier.codec, asked.now, &mut referer);
+        }
+    }
+    for place in &asked.snapshot.url_keys {
+        for url in [&mut target, &mut referer] {
+            let rest = place.cut(url, |value| looks_sealed(value.as_bytes())).rest;
+            if let Some(rest) = rest {
+                *url = Cow::Owned(rest);
+            }
+        }
+    }
+    let changed = |url: Cow<'_, str>| match url {
+        Cow::Owned(url) => Some(url),
+        Cow::Borrowed(_) => None,
+    };
+    (changed(target), changed(referer).and_then(|url| HeaderValue::try_from(url).ok()))
+}
+
+/// The application's own names for the session of this client.
+fn sessions(
+    asked: &Asked<'_>,
+    stickiness: &Stickiness,
+    found: &Found<'_>,
+) -> SmallVec<[(usize, PlaceKey); 1]> {
+    let all = stickiness.sessions.iter().enumerate().flat_map(|(at, session)| {
+        let in_cookies = found.sessions.iter().filter(move |(of, _)| *of == at);
+        let in_cookies = in_cookies.map(|(_, value)| *value);
+        let in_header = session.header(asked.headers).map(|(_, value)| value);
+        let values = in_cookies.chain(in_header).map(|value| session.inner(value));
+        values.map(move |value| (at, PlaceKey::from_slice(value)))
+    });
+    all.collect()
+}
+
+/// Takes everything of ours out of the request, opens the keys for its rule and says what they mean.
+pub fn identify(asked: Asked<'_>) -> Identified {
+    let mut found = Found::default();
+    let changes = take_out(&asked, &mut found);
+    let nothing = Identified {
+        brought: Brought::Nothing,
+        cause: None,
+        from: None,
+        version: None,
+        bond: None,
+        rejected: false,
+        place: None,
+        stamps: false,
+        sessions: SmallVec::new(),
+        url_key: None,
+        changes,
+    };
+    let Some(stickiness) = &asked.rule.stickiness else { return nothing };
+    let read = read(&asked, (stickiness, &asked.rule.service), &found);
+    let (meant, url_key) = match read {
+        Read::Key { meant, url_key } => (meant, url_key),
+        // the name that a client gives its session places it, and is the application's
+        Read::Name(name) => {
+            return Identified { place: Some(name), cause: Some(Cause::NoKey), ..nothing };
+        }
+    };
+    let sessions = sessions(&asked, stickiness, &found);
+    let placement = stickiness.placement.as_ref();
+    let place = placement.and_then(|placement| {
+        let session = sessions.first().map(|(_, name)| name.as_slice());
+        placement.by.key(asked.caller, asked.headers, session)
+    });
+    let stamps = stickiness.may_write(asked.headers);
+    let nothing = Identified { place, stamps, sessions, url_key, ..nothing };
+    let policies = stickiness.policies;
+    let bond = |member: &Arc<_>, elsewhere, kept: Kept| Bond {
+        member: Arc::clone(member),
+        elsewhere,
+        kept,
+        refresh: false,
+        leaves: false,
+        until_then: None,
+    };
+    match course(meant, policies) {
+        Course::Stay { member, kept, refresh } => {
+            let version = Some(Arc::clone(&member.backend.version)).filter(|v| !v.is_empty());
+            let bond = Bond { refresh, ..bond(member, if_refused(policies), kept) };
+            Identified { brought: Brought::Valid, version, bond: Some(bond), ..nothing }
+        }
+        Course::Return { home, from, kept } => {
+            let left = Some(from.backend.id.clone());
+            let version = Some(Arc::clone(&from.backend.version)).filter(|v| !v.is_empty());
+            let elsewhere = if_refused(policies);
+            let here = bond(from, elsewhere, kept.clone());
+            let bond = Bond {
+                refresh: true,
+                until_then: Some(Box::new(here)),
+                ..bond(home, elsewhere, Kept { home: None, ..kept })
+            };
+            Identified { brought: Brought::Valid, from: left, version, bond: Some(bond), ..nothing }
+        }
+        Course::Move { cause, from, left, within: version } => {
+            let bond = left
+                .map(|(member, kept)| Bond { leaves: true, ..bond(member, moves(policies), kept) });
+            let brought = cause.brought();
+            Identified { brought, cause: Some(cause), from, version, bond, ..nothing }
+        }
+        Course::Once { cause, member, kept } => {
+            let version = Some(Arc::clone(&member.backend.version)).filter(|v| !v.is_empty());
+            let due = asked.now.seconds_since(kept.seen) >= stickiness.terms.refresh;
+            let bond = Bond { leaves: true, refresh: due, ..bond(member, Elsewhere::Visits, kept) };
+            let brought = cause.brought();
+            Identified { brought, cause: Some(cause), version, bond: Some(bond), ..nothing }
+        }
+        Course::Reject(cause) => {
+            Identified { brought: cause.brought(), cause: Some(cause), rejected: true, ..nothing }
+        }
+    }
+}

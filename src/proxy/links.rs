@@ -1,0 +1,110 @@
+//! Links of responses that get the key, for clients without cookies.
+
+use super::ctx::Ctx;
+use crate::rewriting::{HtmlRewriter, KeyPlace, Links, Site, wants};
+use crate::snapshot::Rule;
+use bytes::Bytes;
+use http::Method;
+use http::header::{
+    CONTENT_LOCATION, CONTENT_TYPE, HeaderName, HeaderValue, LOCATION, REFERRER_POLICY, REFRESH,
+    TRANSFER_ENCODING,
+};
+use parking_lot::Mutex;
+use pingora::Result;
+use pingora::http::ResponseHeader;
+use std::sync::Arc;
+
+/// Where links may be, in the header of a response.
+const LINKS: [HeaderName; 3] = [LOCATION, CONTENT_LOCATION, REFRESH];
+/// What is true of the page as the backend wrote it, and of no other.
+const OF_THE_WHOLE: [&str; 8] = [
+    "content-length",
+    "accept-ranges",
+    "etag",
+    "last-modified",
+    "content-md5",
+    "digest",
+    "content-digest",
+    "repr-digest",
+];
+
+/// Puts `key` into the links of `response`: those of the header at once, those of the page as it
+/// passes. Tells whether there are any, or may be.
+pub(super) fn rewrite(
+    rule: &Rule,
+    place: &KeyPlace,
+    key: &str,
+    method: &Method,
+    response: &mut ResponseHeader,
+    ctx: &mut Ctx,
+) -> Result<bool> {
+    let Some(page) = &ctx.page else { return Ok(false) };
+    let scheme = if ctx.https { "https" } else { "http" };
+    let Some(site) = Site::new(scheme, &page.host, &page.target) else { return Ok(false) };
+    let (snapshot, now) = (Arc::clone(&ctx.snapshot), ctx.now);
+    let at = ctx.rule;
+    // a key of ours by the look of it: the same question as when it comes back
+    let ours = move |value: &str| {
+        let rule = at.and_then(|at| snapshot.rule(at));
+        let in_url = rule.and_then(|rule| rule.stickiness.as_ref()?.in_url());
+        in_url.is_some_and(|(_, carrier, _)| carrier.codec.looks_like_key(value.as_bytes(), now))
+    };
+    let links = Links::new(site, place.clone(), key, Arc::new(ours));
+    let mut any = false;
+    for name in LINKS {
+        let value = response.headers.get(&name).and_then(|value| value.to_str().ok());
+        let Some(with_key) = value.and_then(|value| links.header(&name, value)) else { continue };
+        if let Ok(value) = HeaderValue::try_from(with_key) {
+            response.insert_header(name, value)?;
+            any = true;
+        }
+    }
+    debug_assert!(rule.rewrites_urls, "asked for only where the rule says so");
+    if !wants(response.status, &response.headers) {
+        return Ok(any);
+    }
+    let kind = response.headers.get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
+    let Some(page) = HtmlRewriter::new(Arc::new(links), kind.unwrap_or_default()) else {
+        return Ok(any);
+    };
+    for name in OF_THE_WHOLE {
+        response.remove_header(name);
+    }
+    if !keeps_referrer(response) {
+        // what the page loads from other sites must not learn the key from its URL
+        response.insert_header(REFERRER_POLICY, "same-origin")?;
+    }
+    if method != Method::HEAD {
+        if !response.headers.contains_key(TRANSFER_ENCODING) {
+            // without a length and without chunks its end would be that of the connection
+            response.insert_header(TRANSFER_ENCODING, "chunked")?;
+        }
+        ctx.html = Some(Box::new(Mutex::new(page)));
+    }
+    Ok(true)
+}
+
+/// Whether other sites learn no more of this page's URL than its origin. Of several policies the
+/// last one that a browser knows counts, so one that tells too much is not let by.
+fn keeps_referrer(response: &ResponseHeader) -> bool {
+    let mut lines = response.headers.get_all(REFERRER_POLICY).iter().peekable();
+    let tells = |policy: &str| {
+        let policy = policy.trim();
+        ["unsafe-url", "no-referrer-when-downgrade"].iter().any(|p| policy.eq_ignore_ascii_case(p))
+    };
+    lines.peek().is_some()
+        && lines.all(|line| line.to_str().is_ok_and(|line| !line.split(',').any(tells)))
+}
+
+/// Passes a part of a page on.
+pub(super) fn pass(body: &mut Option<Bytes>, end: bool, ctx: &mut Ctx) {
+    let Some(page) = &mut ctx.html else { return };
+    let mut out = Vec::new();
+    if let Some(part) = body.take() {
+        page.get_mut().write(&part, &mut out);
+    }
+    if end && let Some(page) = ctx.html.take() {
+        page.into_inner().end(&mut out);
+    }
+    *body = (!out.is_empty() || end).then(|| Bytes::from(out));
+}

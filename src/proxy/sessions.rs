@@ -1,0 +1,203 @@
+//! The application's own session in a response: who minted it is remembered (`learn`), or the key
+//! goes out with it (`envelope`).
+
+use super::ctx::Ctx;
+use super::decide::{self, Written};
+use crate::affinity::app_session::{Role, SetBy, Source, set_by, wrap};
+use crate::affinity::{AppSession, Learnt, Stamp};
+use crate::model::{Did, UnixTime};
+use crate::pool::Member;
+use crate::snapshot::{Live, Rule, Stickiness, Text};
+use http::HeaderValue;
+use http::header::SET_COOKIE;
+use pingora::Result;
+use pingora::http::ResponseHeader;
+use std::sync::Arc;
+
+/// What a response says of the client's binding, for the application's sessions.
+pub(super) struct Word<'a> {
+    pub(super) rule: &'a Rule,
+    pub(super) stickiness: &'a Stickiness,
+    pub(super) answered: &'a Arc<Member>,
+    pub(super) stamp: &'a Stamp,
+    /// The binding after this response.
+    pub(super) written: &'a Written,
+    pub(super) tag: u64,
+    pub(super) now: UnixTime,
+}
+
+/// Carries it out; tells whether a session was bound.
+pub(super) fn respond(
+    word: &Word<'_>,
+    response: &mut ResponseHeader,
+    ctx: &Ctx,
+    live: &Live,
+) -> Result<bool> {
+    let mut bound = false;
+    for (at, session) in word.stickiness.sessions.iter().enumerate() {
+        bound |= match session.role {
+            Role::Learnt => word.learn(at, session, response, ctx, live),
+            Role::Envelope => word.wrap(at, session, response, ctx)?,
+        };
+    }
+    Ok(bound)
+}
+
+/// Forgets the sessions of a client that is refused since its backend is gone: the policy decides
+/// once, and whoever comes again begins anew.
+pub(super) fn forget(rule: &Rule, ctx: &mut Ctx, live: &Live) {
+    let service = rule.service.pool.service.as_str();
+    let sessions = rule.stickiness.iter().flat_map(|stickiness| &stickiness.sessions);
+    for (at, session) in sessions.enumerate().filter(|(_, one)| one.role == Role::Learnt) {
+        for (_, value) in ctx.sessions.iter().filter(|(of, _)| *of == at) {
+            if live.learned.forget(live.learned.key(service, &session.label, value)) {
+                ctx.did = Did::Cleared;
+            }
+        }
+    }
+}
+
+/// The values that a response gives to a session of the application's.
+fn minted<'r>(
+    session: &'r AppSession,
+    response: &'r ResponseHeader,
+    now: UnixTime,
+) -> impl Iterator<Item = SetBy<'r>> {
+    let (header, cookie) = match &session.source {
+        Source::Header(name) => (Some(name), None),
+        Source::Cookie(name) => (None, Some(name)),
+    };
+    let in_header = header.and_then(|name| response.headers.get(name)).map(|value| {
+        let value = value.as_bytes();
+        SetBy { value, attributes: &[], ends: value.is_empty() }
+    });
+    let lines = cookie.into_iter().flat_map(move |name| {
+        let lines = response.headers.get_all(SET_COOKIE).iter();
+        lines.filter_map(move |line| set_by(line.as_bytes(), name, now))
+    });
+    in_header.into_iter().chain(lines)
+}
+
+impl Word<'_> {
+    /// Binds what was minted to who minted it, and what the client brought to where it is now.
+    fn learn(
+        &self,
+        at: usize,
+        session: &AppSession,
+        response: &ResponseHeader,
+        ctx: &Ctx,
+        live: &Live,
+    ) -> bool {
+        let service = self.rule.service.pool.service.as_str();
+        let key = |value: &[u8]| live.learned.key(service, &session.label, value);
+        let learnt = |written: &Written| Learnt {
+            backend: written.member().backend.id.clone(),
+            incarnation: Arc::clone(written.incarnation()),
+            since: written.kept().issued,
+            seen: self.now,
+            idle: self.stickiness.terms.idle,
+            tag: written.kept().tag,
+        };
+        let brought = || ctx.sessions.iter().filter(|(of, _)| *of == at).map(|(_, value)| value);
+        let mut bound = false;
+        let mut ended = false;
+        for minted in minted(session, response, self.now) {
+            if minted.ends {
+                ended = true;
+            } else {
+                live.learned.bind(key(minted.value), learnt(&self.here(ctx)));
+                bound = true;
+            }
+        }
+        for value in brought() {
+            if ended {
+                live.learned.forget(key(value));
+            } else if matches!(self.stamp, Stamp::Bind(_)) {
+                live.learned.bind(key(value), learnt(self.written));
+                bound = true;
+            }
+        }
+        bound
+    }
+
+    /// Puts the key before what the application sends, or before what the client brought, where
+    /// that has moved.
+    fn wrap(
+        &self,
+        at: usize,
+        session: &AppSession,
+        response: &mut ResponseHeader,
+        ctx: &Ctx,
+    ) -> Result<bool> {
+        let key = |written: &Written| {
+            let nonce = rand::random();
+            written.key(self.stickiness, &self.rule.service, Text::Envelope, nonce)
+        };
+        let speaks = minted(session, response, self.now).next().is_some();
+        if speaks {
+            let here = self.here(ctx);
+            let wrapped = |set: &SetBy<'_>| Some(wrap(&key(&here)?, set.value));
+            match &session.source {
+                Source::Header(name) => {
+                    let value = minted(session, response, self.now).find(|set| !set.ends);
+                    let value = value.as_ref().and_then(wrapped).and_then(header_value);
+                    if let Some(value) = value {
+                        response.insert_header(name, value)?;
+                    }
+                }
+                Source::Cookie(name) => {
+                    let lines = response.headers.get_all(SET_COOKIE).iter();
+                    let lines: Vec<HeaderValue> = lines
+                        .map(|line| {
+                            let set =
+                                set_by(line.as_bytes(), name, self.now).filter(|set| !set.ends);
+                            let line_of = |set: SetBy<'_>| {
+                                let value = wrapped(&set)?;
+                                header_value([name, &b"="[..], &value, set.attributes].concat())
+                            };
+                            set.and_then(line_of).unwrap_or_else(|| line.clone())
+                        })
+                        .collect();
+                    response.remove_header(&SET_COOKIE);
+                    for line in lines {
+                        response.append_header(SET_COOKIE, line)?;
+                    }
+                }
+            }
+            return Ok(true);
+        }
+        let mut brought = ctx.sessions.iter().filter(|(of, _)| *of == at);
+        let moved = matches!(self.stamp, Stamp::Bind(_));
+        let Some((_, value)) = brought.next().filter(|_| moved) else { return Ok(false) };
+        let Some(value) = key(self.written).map(|key| wrap(&key, value)) else { return Ok(false) };
+        match &session.source {
+            Source::Header(name) => {
+                if let Some(value) = header_value(value) {
+                    response.insert_header(name, value)?;
+                }
+            }
+            Source::Cookie(name) => {
+                let line = self.stickiness.set_cookie_named(name, &value, ctx.https, self.now);
+                if let Some(line) = header_value(line) {
+                    response.append_header(SET_COOKIE, line)?;
+                }
+            }
+        }
+        Ok(true)
+    }
+
+    /// The binding to the backend that answered: what it mints is there, also when the client was
+    /// only its guest.
+    fn here(&self, ctx: &Ctx) -> Written {
+        if Arc::ptr_eq(self.written.member(), self.answered) {
+            return self.written.clone();
+        }
+        let stamp = Stamp::Bind(None);
+        decide::written(&stamp, ctx.bond.as_ref(), self.answered, self.tag, self.now)
+    }
+}
+
+/// A piece of a valid value, behind a key, is a valid value.
+fn header_value(bytes: Vec<u8>) -> Option<HeaderValue> {
+    HeaderValue::try_from(bytes).ok()
+}
