@@ -10,6 +10,7 @@ pub mod identity;
 pub mod affinity;
 pub mod balance;
 pub mod rewriting;
+pub mod websocket;
 pub mod snapshot;
 pub mod proxy;
 pub mod admin;

@@ -11,8 +11,8 @@ use super::section::{Reader, Section};
 use super::session_source;
 use super::syntax::{is_host_name, is_token};
 use super::written::{
-    Affinity, Cookie, Encoding, Failback, Key, OnDraining, OnFull, OnMissing, OnUnhealthy, Prefix,
-    SameSite, Secure, Service,
+    Affinity, Cookie, Encoding, Failback, HandshakeAffinity, Key, OnDraining, OnFull, OnMissing,
+    OnUnhealthy, Prefix, SameSite, Secure, Service,
 };
 use crate::model::Secret;
 use std::time::Duration;
@@ -33,6 +33,11 @@ impl<'a> Sections<'a> {
         self.0.extend(section.node("sessionAffinity").map(|node| (service.to_owned(), node)));
     }
 
+    /// Whether a service has one.
+    pub(super) fn speaks_of(&self, service: &str) -> bool {
+        self.of(service).is_some()
+    }
+
     fn of(&self, service: &str) -> Option<&'a Node> {
         self.0.iter().find(|(name, _)| name == service).map(|(_, node)| *node)
     }
@@ -40,18 +45,20 @@ impl<'a> Sections<'a> {
 
 /// What rules inherit: `router.sessionAffinity`, and what their service says.
 pub(super) struct Inherited<'a> {
-    router: Option<&'a Node>,
-    services: &'a Sections<'a>,
+    pub(super) router: Option<&'a Node>,
+    pub(super) services: &'a Sections<'a>,
     affinity: Option<Affinity>,
+    pub(super) handshakes: HandshakeAffinity,
 }
 
 pub(super) fn read_default<'a>(
     router: &mut Section<'a>,
     services: &'a Sections<'a>,
+    handshakes: HandshakeAffinity,
 ) -> Inherited<'a> {
     let node = router.node("sessionAffinity");
     let affinity = node.and_then(|node| read(router.reader.section(node)));
-    Inherited { router: node, services, affinity }
+    Inherited { router: node, services, affinity, handshakes }
 }
 
 impl Inherited<'_> {
@@ -114,8 +121,13 @@ fn entry<'a>(node: &'a mut Node, key: &str) -> Option<&'a mut Node> {
     entries.iter_mut().find(|(name, _)| name == key).map(|(_, node)| node)
 }
 
+fn read(section: Section) -> Option<Affinity> {
+    let (enabled, affinity) = read_whole(section);
+    enabled.then_some(affinity)
+}
+
 /// Everything is checked even where the section is off.
-fn read(mut section: Section) -> Option<Affinity> {
+pub(super) fn read_whole(mut section: Section) -> (bool, Affinity) {
     let enabled = section.value("enabled", Scalar::flag).unwrap_or(true);
     let sessions = session_source::read(&mut section);
     let travel = method::read(&mut section, !sessions.is_empty());
@@ -178,7 +190,7 @@ fn read(mut section: Section) -> Option<Affinity> {
     };
     check_times(&section, &affinity);
     check_unsealed(&section, &affinity);
-    enabled.then_some(affinity)
+    (enabled, affinity)
 }
 
 fn on_unhealthy(scalar: &Scalar) -> Parsed<OnUnhealthy> {

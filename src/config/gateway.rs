@@ -7,6 +7,7 @@ use super::router::{self, Router};
 use super::section::Reader;
 use super::server;
 use super::services;
+use super::websocket;
 use super::written::Config;
 
 /// Reads all of the tree. Where there was a fault, the value is a stand-in.
@@ -20,8 +21,9 @@ pub(super) fn read(reader: &Reader, root: &Node) -> Config {
         gateway.require("services", "add at least one service");
     }
     let (mut services, sections) = services::read(&mut gateway);
-    let router = router::read(&mut gateway, &mut services, &sections);
-    gateway.later(&["session", "websocket"]);
+    let websocket = websocket::read(gateway.section("websocket"));
+    let router = router::read(&mut gateway, &mut services, &sections, websocket.affinity);
+    gateway.later(&["session"]);
 
     let address = admin.address.value;
     let clashing = |at: &&super::At<_>| server::overlap(at.value, address);
@@ -30,7 +32,7 @@ pub(super) fn read(reader: &Reader, root: &Node) -> Config {
         reader.report(&listener.at, "is also the address of `admin`", cure);
     }
     let Router { rules, service_header, hash_key } = router;
-    Config { server, admin, services, rules, service_header, hash_key }
+    Config { server, admin, services, rules, service_header, hash_key, websocket }
 }
 
 /// Lays the files on each other; what they disagree about is reported.

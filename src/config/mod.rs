@@ -6,7 +6,8 @@
 //!                 └──────────────── faults of all steps ────────────────► Faults
 //! ```
 //!
-//! The reading files (`gateway`, `server`, `admin`, `services`, `router`, `affinity`) are the one
+//! The reading files (`gateway`, `server`, `admin`, `services`, `router`, `affinity`,
+//! `websocket`) are the one
 //! description of the language: each key stands there with its kind, range and default.
 
 mod admin;
@@ -14,6 +15,7 @@ mod affinity;
 mod env;
 mod fault;
 mod gateway;
+mod handshakes;
 mod locate;
 mod merge;
 mod method;
@@ -29,6 +31,7 @@ mod suggest;
 mod syntax;
 #[cfg(test)]
 mod tests;
+mod websocket;
 pub mod written;
 
 pub use fault::{Fault, Faults};

@@ -8,7 +8,9 @@ use super::scalar::{Parsed, Scalar};
 use super::section::Section;
 use super::suggest::did_you_mean;
 use super::syntax::{is_host, is_host_name, is_plain, is_token};
-use super::written::{Affinity, HostPattern, Method, PathPattern, Rule, Service, ServiceHeader};
+use super::written::{
+    Affinity, HandshakeAffinity, HostPattern, Method, PathPattern, Rule, Service, ServiceHeader,
+};
 use super::{At, affinity};
 use crate::model::Secret;
 
@@ -24,12 +26,16 @@ pub(super) fn read<'a>(
     gateway: &mut Section<'a>,
     services: &mut [Service],
     own: &Sections<'a>,
+    handshakes: HandshakeAffinity,
 ) -> Router {
     let at = gateway.blame(&["router"]);
     let mut router = gateway.section("router");
-    let inherited = affinity::read_default(&mut router, own);
+    let inherited = affinity::read_default(&mut router, own, handshakes);
     for service in services.iter_mut() {
         service.affinity = inherited.read_service(router.reader, &service.id.value);
+        let speaks = own.speaks_of(&service.id.value);
+        let affinity = service.affinity.as_ref();
+        service.handshakes = inherited.handshakes(router.reader, affinity, speaks, &router.at);
     }
     let service_header = service_header(&mut router);
     let hash_key = router.value_at("hashKey", Scalar::secret);
@@ -87,6 +93,7 @@ fn rules(
             version_header: String::new(),
             url_rewriting: false,
             affinity: only.affinity.clone(),
+            handshakes: only.handshakes.clone(),
         }],
         [] => vec![],
         [_, _, ..] => {
@@ -123,6 +130,8 @@ fn rule(mut rule: Section, services: &[Service], inherited: &Inherited) -> Rule 
     let stand_in = || At { value: String::new(), at: rule.at.clone() };
     let (id, service) = (id.unwrap_or_else(stand_in), service.unwrap_or_else(stand_in));
     let affinity = inherited.read_rule(&mut rule, &service.value, services);
+    let speaks = rule.says("sessionAffinity") || inherited.services.speaks_of(&service.value);
+    let handshakes = inherited.handshakes(rule.reader, affinity.as_ref(), speaks, &rule.at);
     let url_rewriting = url_rewriting(&mut rule, affinity.as_ref());
     Rule {
         id,
@@ -135,6 +144,7 @@ fn rule(mut rule: Section, services: &[Service], inherited: &Inherited) -> Rule 
         version_header: version_header.to_ascii_lowercase(),
         url_rewriting,
         affinity,
+        handshakes,
         service,
     }
 }

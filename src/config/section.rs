@@ -42,6 +42,11 @@ impl Reader<'_> {
         Section { at, reader: self, entries, is_map, read: vec![], later: vec![] }
     }
 
+    /// A section that says nothing, for the defaults.
+    pub(super) fn empty_section(&self, at: Origin) -> Section<'_> {
+        Section { at, reader: self, entries: &[], is_map: true, read: vec![], later: vec![] }
+    }
+
     fn entries<'a>(&self, node: &'a Node) -> &'a [(String, Node)] {
         match &node.content {
             Content::Map(entries) => entries,

@@ -6,7 +6,7 @@ use super::scalar::{Parsed, Scalar};
 use super::section::Section;
 use super::syntax::{is_host_and_port, is_plain, is_token};
 use super::written::{
-    Backend, BackendState, HealthCheck, Policy, Probe, Service, ServiceLimits, Timeouts,
+    Backend, BackendState, Handshakes, HealthCheck, Policy, Probe, Service, ServiceLimits, Timeouts,
 };
 use std::time::Duration;
 
@@ -59,7 +59,17 @@ fn service(id: At<String>, mut service: Section) -> Service {
     };
     let limits = limits(service.section("limits"));
     let versions = versions(&mut service, &backends);
-    Service { id, backends, policy, health_check, timeouts, limits, versions, affinity: None }
+    Service {
+        id,
+        backends,
+        policy,
+        health_check,
+        timeouts,
+        limits,
+        versions,
+        affinity: None,
+        handshakes: Handshakes::AsRequests,
+    }
 }
 
 fn limits(mut limits: Section) -> ServiceLimits {

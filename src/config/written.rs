@@ -28,6 +28,41 @@ pub struct Config {
     pub service_header: Option<ServiceHeader>,
     /// `router.hashKey`: what the places of clients are hashed with. Empty: the generated key.
     pub hash_key: Secret,
+    /// `websocket`
+    pub websocket: WebSocket,
+}
+
+/// `websocket`
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct WebSocket {
+    /// Longest silence in both directions.
+    pub idle_timeout: Duration,
+    /// `sessionAffinity.enabled`
+    pub affinity: HandshakeAffinity,
+    /// Whether the key that comes with a handshake is honoured.
+    pub sticky_reconnect: bool,
+}
+
+/// `websocket.sessionAffinity`
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HandshakeAffinity {
+    /// Absent: handshakes are bound as the requests of their rule are.
+    AsRequests,
+    /// They are bound also where no section speaks of affinity.
+    On,
+    /// They are not bound.
+    Off,
+}
+
+/// The affinity of the handshakes of one rule.
+#[derive(Clone, Debug)]
+pub enum Handshakes {
+    /// That of its requests.
+    AsRequests,
+    /// This one.
+    Bound(Box<Affinity>),
+    /// None.
+    Unbound,
 }
 
 /// `router.serviceHeader`
@@ -163,6 +198,8 @@ pub struct Service {
     /// For requests that name the service themselves, and for rules without a section of their own:
     /// the service's own section laid over `router.sessionAffinity`. `None`: off.
     pub affinity: Option<Affinity>,
+    /// Of WebSocket handshakes.
+    pub handshakes: Handshakes,
 }
 
 /// `limits` of a service
@@ -280,6 +317,19 @@ pub struct Rule {
     pub url_rewriting: bool,
     /// `None`: off. Otherwise the rule's own section laid over `router.sessionAffinity`.
     pub affinity: Option<Affinity>,
+    /// Of WebSocket handshakes.
+    pub handshakes: Handshakes,
+}
+
+impl Rule {
+    /// All that its keys may be.
+    pub fn affinities(&self) -> impl Iterator<Item = &Affinity> {
+        let handshakes = match &self.handshakes {
+            Handshakes::Bound(affinity) => Some(&**affinity),
+            Handshakes::AsRequests | Handshakes::Unbound => None,
+        };
+        self.affinity.iter().chain(handshakes)
+    }
 }
 
 /// One of `hosts`, in lower case.

@@ -7,6 +7,7 @@ use crate::observe::Metrics;
 use crate::pool::{Member, Seat};
 use crate::rewriting::HtmlRewriter;
 use crate::snapshot::{PlaceKey, Rule, Snapshot};
+use crate::websocket::Tunnel;
 use parking_lot::Mutex;
 use prometheus::IntGauge;
 use smallvec::SmallVec;
@@ -72,6 +73,12 @@ pub struct Ctx {
     pub(super) last_failure: Option<Refusal>,
     /// Why the gateway answers, or answered, itself.
     pub(super) refusal: Option<Refusal>,
+    /// Whether it asks for a WebSocket.
+    pub(super) handshakes: bool,
+    /// The WebSocket that it has become.
+    pub(super) tunnel: Option<Tunnel>,
+    /// Bytes that went to the client through it.
+    pub(super) tunnelled: u64,
     /// Body bytes of this try.
     pub(super) body_bytes: u64,
     pub(super) did: Did,
@@ -131,6 +138,9 @@ impl Ctx {
             late_failures: 0,
             last_failure: None,
             refusal: None,
+            handshakes: false,
+            tunnel: None,
+            tunnelled: 0,
             body_bytes: 0,
             did: Did::Nothing,
             _active: Active(metrics.active_requests.clone()),

@@ -51,7 +51,7 @@ pub(super) fn finish(session: &mut Session, ctx: &Ctx, live: &Live) {
         // a key in it is a secret, be it ours or the application's
         path: &ctx.snapshot.bare_path(header.uri.path()),
         status,
-        bytes: session.body_bytes_sent() as u64,
+        bytes: session.body_bytes_sent() as u64 + ctx.tunnelled,
         duration,
         rule: rule.map_or("", |rule| rule.id.as_str()),
         service: rule.map_or("", |rule| rule.service.pool.service.as_str()),

@@ -4,6 +4,7 @@
 //!  ClientIo (front)          deadline for the header, own answers to what Pingora cannot parse
 //!    early_request_filter ─► receive: timeouts of this connection
 //!    request_filter       ─► receive: limits, host, path ─► route ─► decide: cut, open, resolve
+//!                            a WebSocket goes on in `tunnel`, by the same stages, to `logging`
 //!    upstream_peer        ─► choose: the bound backend, or the next candidate
 //!      fail_to_connect    ─► fail: on to the next (nothing was sent)
 //!    upstream_request_filter ─► receive: request id, Via
@@ -30,6 +31,7 @@ mod receive;
 mod refusal;
 mod respond;
 mod sessions;
+mod tunnel;
 
 pub use ctx::Ctx;
 pub use front::Front;
@@ -42,6 +44,7 @@ use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::modules::http::HttpModules;
 use pingora::upstreams::peer::HttpPeer;
 use pingora::{Error, Result};
+use pingora_core::connectors::TransportConnector;
 use pingora_proxy::{FailToProxy, ProxyHttp, Session};
 use std::sync::Arc;
 use std::time::Duration;
@@ -49,12 +52,14 @@ use std::time::Duration;
 /// The gateway as Pingora sees it.
 pub struct Gateway {
     live: Arc<Live>,
+    /// Connects to the backends of WebSockets.
+    connector: TransportConnector,
 }
 
 impl Gateway {
     /// Serves what is in force in `live`.
     pub fn new(live: Arc<Live>) -> Self {
-        Self { live }
+        Self { live, connector: TransportConnector::new(None) }
     }
 }
 
@@ -76,6 +81,10 @@ impl ProxyHttp for Gateway {
 
     async fn request_filter(&self, session: &mut Session, ctx: &mut Ctx) -> Result<bool> {
         match receive::receive(session, ctx, &self.live) {
+            Ok(()) if ctx.handshakes => {
+                tunnel::take_over(session, ctx, &self.live, &self.connector).await?;
+                Ok(true)
+            }
             Ok(()) => Ok(false),
             Err(refusal) => {
                 answer::write(session, ctx, refusal).await?;

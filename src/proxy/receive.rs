@@ -13,11 +13,12 @@ use crate::identity::forwarded::{X_FORWARDED_FOR, X_FORWARDED_HOST, X_FORWARDED_
 use crate::identity::{Forwarded, Scheme, came_by_https, client_address};
 use crate::model::Cause;
 use crate::routing::{host, path};
-use crate::snapshot::{Caller, Live, Unknown};
+use crate::snapshot::{Caller, Live, Reconnect, Unknown};
+use crate::websocket::{self, Asks};
 use bytes::Bytes;
 use http::header::{
     ACCEPT_ENCODING, CONTENT_LENGTH, COOKIE, HOST, HeaderName, HeaderValue, IF_MATCH,
-    IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE, RANGE, REFERER, VIA,
+    IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE, RANGE, REFERER, UPGRADE, VIA,
 };
 use http::uri::PathAndQuery;
 use pingora::http::RequestHeader;
@@ -88,8 +89,11 @@ pub(super) fn receive(
     let snapshot = std::sync::Arc::clone(&ctx.snapshot);
     let target = snapshot.target(ctx.rule.ok_or(Refusal::NoRoute)?, &header.headers);
     let target = target.map_err(|Unknown| Refusal::NoSubset)?;
-    ctx.rule = Some(target.rule);
-    let rule = snapshot.rule(target.rule).ok_or(Refusal::NoRoute)?;
+    let asks = websocket::asks(header);
+    let handshakes = asks == Asks::WebSocket;
+    let at = if handshakes { snapshot.for_handshake(target.rule) } else { target.rule };
+    ctx.rule = Some(at);
+    let rule = snapshot.rule(at).ok_or(Refusal::NoRoute)?;
     let service = rule.service.pool.service.as_str();
     let recall = |session: &AppSession, value: &[u8]| {
         let idle = rule.stickiness.as_ref().map_or(0, |stickiness| stickiness.terms.idle);
@@ -105,6 +109,10 @@ pub(super) fn receive(
         recall: &recall,
         now: ctx.now,
     });
+    let identified = match snapshot.websocket.reconnect {
+        Reconnect::Anew if handshakes => identified.placed_anew(),
+        Reconnect::Anew | Reconnect::Sticky => identified,
+    };
     let place = identified.place.as_ref();
     let dice = || {
         let mut buffer = [0; 16];
@@ -136,6 +144,11 @@ pub(super) fn receive(
         let host = header.headers.get(&X_FORWARDED_HOST).unwrap_or(&host_as_sent);
         ctx.page = Some(Page { host: host.to_str().unwrap_or_default().into(), target });
     }
+    if asks == Asks::Malformed {
+        // it would be Pingora's tunnel that takes it
+        header.remove_header(&UPGRADE);
+    }
+    ctx.handshakes = handshakes;
     Ok(())
 }
 

@@ -13,6 +13,10 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 
 const LOOK_AGAIN: Duration = Duration::from_millis(20);
+/// Over what time WebSockets are closed, at most: their clients come back as fast.
+const SPREAD: Duration = Duration::from_secs(10);
+/// How long the last of them may take for its reply, and a little more.
+const PARTING: Duration = Duration::from_secs(3);
 
 pub(super) struct Stop {
     live: Arc<Live>,
@@ -47,7 +51,21 @@ impl Stop {
                 open = self.live.metrics.connections.get(),
                 "the drain timeout is over: connections are cut"
             );
+            self.close_tunnels().await;
         }
+    }
+
+    /// WebSockets are told that they have to go elsewhere, one after the other.
+    async fn close_tunnels(&self) {
+        let tunnels = &self.live.tunnels;
+        let spread = (self.drain_timeout / 10).min(SPREAD);
+        tunnels.stop(spread);
+        let closed = async {
+            while tunnels.open() > 0 {
+                tokio::time::sleep(LOOK_AGAIN).await;
+            }
+        };
+        let _ = tokio::time::timeout(spread + PARTING, closed).await;
     }
 }
 

@@ -47,7 +47,7 @@ pub(super) fn faults(config: &Config) -> Vec<Fault> {
         }
     }
     let ours: AHashSet<&str> = sticky(config).map(|(_, a)| a.cookie.name.as_str()).collect();
-    for affinity in ways(config).filter_map(|way| way.affinity) {
+    for affinity in ways(config).map(|way| way.affinity) {
         let mut adopted = AHashSet::new();
         for name in affinity.adopt.iter().map(|adopt| adopt.cookie.as_str()) {
             if ours.contains(name) || suffixed.contains_key(name) || !adopted.insert(name) {
@@ -73,8 +73,7 @@ pub(super) fn faults(config: &Config) -> Vec<Fault> {
 
 /// Sessions of the application under a name that is taken.
 fn sessions(config: &Config, is_ours: impl Fn(&str) -> bool) -> Vec<Fault> {
-    let affinities = config.rules.iter().filter_map(|rule| rule.affinity.as_ref());
-    let sessions = affinities.flat_map(|affinity| {
+    let sessions = ways(config).map(|way| way.affinity).flat_map(|affinity| {
         affinity.learn.iter().chain(&affinity.envelope).map(move |source| (affinity, source))
     });
     let taken = sessions.filter_map(|(affinity, source)| {
@@ -106,6 +105,6 @@ fn same_keys(one: &Affinity, other: &Affinity) -> bool {
 
 /// Ways on which the key rides in a cookie.
 fn sticky(config: &Config) -> impl Iterator<Item = (Way<'_>, &Affinity)> {
-    let sticky = ways(config).filter_map(|way| way.affinity.map(|affinity| (way, affinity)));
+    let sticky = ways(config).map(|way| (way, way.affinity));
     sticky.filter(|(_, affinity)| affinity.methods.contains(&Method::Cookie))
 }

@@ -7,11 +7,12 @@ use super::selections::Selections;
 use super::stickiness::{Stickiness, terms};
 use super::survey::{self, Addresses, Lookup};
 use super::target::ServiceHeader;
-use super::{Limits, Rule, Service, Snapshot, Split, Timeouts};
+use super::{Limits, Reconnect, Rule, Service, Snapshot, Split, Timeouts, WebSocket};
 use crate::affinity::{Cutter, KeyRing};
 use crate::balance::POINTS_PER_WEIGHT;
 use crate::config::{
-    self, Affinity, AlgorithmKind, BackendState, Config, Faults, HostPattern, PathPattern, Policy,
+    self, Affinity, AlgorithmKind, BackendState, Config, Faults, Handshakes, HostPattern,
+    PathPattern, Policy,
 };
 use crate::identity::TrustedProxies;
 use crate::model::{Backend, BackendId, Duty, RuleId, Secret, ServiceId, UnixTime};
@@ -69,60 +70,91 @@ pub fn compile(config: &Config, around: &Surroundings<'_>) -> Result<Snapshot, F
         Stickiness::new(affinity, &service.pool, shared, &keys, &all, &mut selections)
     };
     let mut rules: Vec<Rule> = Vec::with_capacity(config.rules.len());
+    let mut twins = Vec::new();
+    let mut handshakes = AHashMap::new();
+    let mut add = |rule: Rule, affinity: Option<&Affinity>, bound: &Handshakes| {
+        let bound = match bound {
+            Handshakes::AsRequests => None,
+            Handshakes::Bound(affinity) => Some(Some(&**affinity)),
+            Handshakes::Unbound => Some(None),
+        };
+        if let Some(bound) = bound {
+            handshakes.insert(rules.len(), twins.len());
+            let stickiness = bound.map(|written| stickiness(written, &rule.service));
+            twins.push(Rule { stickiness, ..rule.twin() });
+        }
+        let stickiness = affinity.map(|written| stickiness(written, &rule.service));
+        rules.push(Rule { stickiness, ..rule });
+        rules.len() - 1
+    };
     for written in &config.rules {
         // the reader has seen to it that there is such a service
         let Some(service) = services.get(written.service.value.as_str()) else { continue };
         let id = RuleId::from(written.id.value.as_str());
-        rules.push(Rule {
+        let rule = Rule {
             subset: Some(written.subset.as_str()).filter(|v| !v.is_empty()).map(Arc::from),
             version_header: written.version_header.parse().ok(),
             rewrites_urls: written.url_rewriting,
-            stickiness: written.affinity.as_ref().map(|written| stickiness(written, service)),
+            stickiness: None,
             metrics: around.metrics.rule(&service.pool.service, &id),
             service: Arc::clone(service),
             id,
-        });
+        };
+        add(rule, written.affinity.as_ref(), &written.handshakes);
     }
     let mut by_service = AHashMap::new();
     let named = config.service_header.iter().flat_map(|_| &config.services);
     for written in named {
         let Some(service) = services.get(written.id.value.as_str()) else { continue };
-        by_service.insert(written.id.value.as_str().into(), rules.len());
         // a space, which no rule of the operator's has
         let id = RuleId::from(format!("service {}", written.id.value).as_str());
-        rules.push(Rule {
+        let rule = Rule {
             subset: None,
             version_header: None,
             rewrites_urls: false,
-            stickiness: written.affinity.as_ref().map(|written| stickiness(written, service)),
+            stickiness: None,
             metrics: around.metrics.rule(&service.pool.service, &id),
             service: Arc::clone(service),
             id,
-        });
+        };
+        let at = add(rule, written.affinity.as_ref(), &written.handshakes);
+        by_service.insert(written.id.value.as_str().into(), at);
     }
     let service_header = config.service_header.as_ref().and_then(|header| {
         Some(ServiceHeader { name: header.name.parse().ok()?, responds: header.respond })
     });
-    let limits = &config.server.limits;
+    let all = rules.iter().chain(&twins);
     Ok(Snapshot {
         index: Index::build(&config.rules.iter().map(matchers).collect::<Vec<_>>()),
-        url_keys: url_keys(&rules),
-        cutter: Cutter::new(rules.iter().filter_map(|r| r.stickiness.as_ref()?.names.as_ref()))
-            .with_enveloped(rules.iter().filter_map(|r| r.stickiness.as_ref()?.enveloped_cookie())),
+        url_keys: url_keys(all.clone()),
+        cutter: Cutter::new(all.clone().filter_map(|r| r.stickiness.as_ref()?.names.as_ref()))
+            .with_enveloped(all.filter_map(|r| r.stickiness.as_ref()?.enveloped_cookie())),
         rules: rules.into(),
+        for_handshakes: twins.into(),
+        handshakes,
+        websocket: websocket(config.websocket),
         services: in_order.into(),
         service_header,
         by_service,
         max_learned: config.server.limits.max_learned,
         trusted: TrustedProxies::new(&config.server.trusted_proxies),
-        limits: Limits {
-            header_timeout: limits.header_timeout,
-            body_timeout: limits.body_timeout,
-            idle_seconds: limits.idle_timeout.as_secs().max(1),
-            max_header_bytes: usize::try_from(limits.max_header_bytes).unwrap_or(usize::MAX),
-            max_body_bytes: limits.max_body_bytes.unwrap_or(u64::MAX),
-        },
+        limits: limits(&config.server.limits),
     })
+}
+
+fn limits(limits: &config::Limits) -> Limits {
+    Limits {
+        header_timeout: limits.header_timeout,
+        body_timeout: limits.body_timeout,
+        idle_seconds: limits.idle_timeout.as_secs().max(1),
+        max_header_bytes: usize::try_from(limits.max_header_bytes).unwrap_or(usize::MAX),
+        max_body_bytes: limits.max_body_bytes.unwrap_or(u64::MAX),
+    }
+}
+
+fn websocket(written: config::WebSocket) -> WebSocket {
+    let reconnect = if written.sticky_reconnect { Reconnect::Sticky } else { Reconnect::Anew };
+    WebSocket { idle: written.idle_timeout, reconnect }
 }
 
 fn service(
@@ -172,8 +204,8 @@ fn service(
 }
 
 /// Every parameter of a URL that some rule reads, once.
-fn url_keys(rules: &[Rule]) -> Box<[KeyPlace]> {
-    let carriers = rules.iter().filter_map(|rule| rule.stickiness.as_ref());
+fn url_keys<'r>(rules: impl Iterator<Item = &'r Rule>) -> Box<[KeyPlace]> {
+    let carriers = rules.filter_map(|rule| rule.stickiness.as_ref());
     let carriers = carriers.flat_map(|stickiness| &stickiness.carriers);
     let mut all: Vec<KeyPlace> = Vec::new();
     for carrier in carriers {

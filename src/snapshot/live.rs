@@ -5,6 +5,7 @@ use crate::affinity::{Bursts, Learned};
 use crate::model::clock;
 use crate::observe::{AccessLog, Metrics};
 use crate::pool::Cells;
+use crate::websocket::Tunnels;
 use ahash::AHashSet;
 use arc_swap::ArcSwap;
 use std::sync::Arc;
@@ -30,6 +31,8 @@ pub struct Live {
     pub learned: Learned,
     /// First requests of the last moment.
     pub bursts: Bursts,
+    /// WebSockets that are open.
+    pub tunnels: Tunnels,
     /// When the process began.
     pub started: Instant,
     serving: AtomicBool,
@@ -43,6 +46,7 @@ impl Live {
         Self {
             learned: Learned::new(first.max_learned, rand::random()),
             bursts: Bursts::new(BURSTS, rand::random()),
+            tunnels: Tunnels::default(),
             started: clock::monotonic_now(),
             current: ArcSwap::from_pointee(first),
             changed: watch::Sender::new(()),

@@ -41,6 +41,11 @@ use std::time::Duration;
 pub struct Snapshot {
     index: Index,
     rules: Box<[Rule]>,
+    /// Rules once more, for WebSocket handshakes that are bound in another way than the requests of
+    /// the rule; counted on after [`Self::rules`].
+    for_handshakes: Box<[Rule]>,
+    /// For each of the rules, its place among those.
+    handshakes: AHashMap<usize, usize>,
     services: Box<[Arc<Service>]>,
     /// The header by which requests name their service.
     pub service_header: Option<ServiceHeader>,
@@ -56,6 +61,26 @@ pub struct Snapshot {
     pub trusted: TrustedProxies,
     /// What a client may take.
     pub limits: Limits,
+    /// Connections that outlive a request.
+    pub websocket: WebSocket,
+}
+
+/// Connections that outlive a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct WebSocket {
+    /// Longest silence in both directions.
+    pub idle: Duration,
+    /// What the key of a handshake is worth.
+    pub reconnect: Reconnect,
+}
+
+/// Where a client goes that has a key and opens a WebSocket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reconnect {
+    /// To the backend that its key names.
+    Sticky,
+    /// Anywhere; its key stays as it is.
+    Anew,
 }
 
 /// What a client may take.
@@ -89,6 +114,21 @@ pub struct Rule {
     pub stickiness: Option<Stickiness>,
     /// Its counters.
     pub metrics: RuleMetrics,
+}
+
+impl Rule {
+    /// The same rule without affinity.
+    fn twin(&self) -> Self {
+        Self {
+            id: self.id.clone(),
+            service: Arc::clone(&self.service),
+            subset: self.subset.clone(),
+            version_header: self.version_header.clone(),
+            rewrites_urls: self.rewrites_urls,
+            stickiness: None,
+            metrics: self.metrics.clone(),
+        }
+    }
 }
 
 /// A service and how its new clients are placed.
@@ -148,7 +188,13 @@ impl Snapshot {
 
     /// The rule that [`Self::route`] named.
     pub fn rule(&self, at: usize) -> Option<&Rule> {
-        self.rules.get(at)
+        let twin = || self.for_handshakes.get(at.checked_sub(self.rules.len())?);
+        self.rules.get(at).or_else(twin)
+    }
+
+    /// The rule for the WebSocket handshakes that the rule at `at` takes.
+    pub fn for_handshake(&self, at: usize) -> usize {
+        self.handshakes.get(&at).map_or(at, |twin| self.rules.len() + twin)
     }
 
     /// All rules, in the order written.

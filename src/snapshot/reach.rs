@@ -1,5 +1,5 @@
-//! Every way to a backend that a configuration opens, with the affinity in force there: the rules,
-//! and the services that requests may name themselves. Apart, since whatever is looked for in all
+//! Every way to a backend on which a client is bound, with the affinity in force there: the rules,
+//! for requests and for handshakes, and the services that requests may name themselves. Apart, since whatever is looked for in all
 //! of them together must forget none.
 
 use crate::config::{Affinity, Config};
@@ -11,8 +11,7 @@ pub(super) struct Way<'c> {
     opened_by: OpenedBy<'c>,
     /// The service that it leads to.
     pub(super) service: &'c str,
-    /// `None` where requests are placed each for itself.
-    pub(super) affinity: Option<&'c Affinity>,
+    pub(super) affinity: &'c Affinity,
 }
 
 #[derive(Clone, Copy)]
@@ -25,18 +24,22 @@ enum OpenedBy<'c> {
 /// All ways. A service's own is open only where some rule leads to another one: a request that
 /// names the service of its rule has the affinity of the rule.
 pub(super) fn ways(config: &Config) -> impl Iterator<Item = Way<'_>> {
-    let rules = config.rules.iter().map(|rule| Way {
-        opened_by: OpenedBy::Rule(&rule.id.value),
-        service: &rule.service.value,
-        affinity: rule.affinity.as_ref(),
+    let rules = config.rules.iter().flat_map(|rule| {
+        rule.affinities().map(move |affinity| Way {
+            opened_by: OpenedBy::Rule(&rule.id.value),
+            service: &rule.service.value,
+            affinity,
+        })
     });
     let named = config.service_header.iter().flat_map(|_| &config.services);
     let from_elsewhere = |service: &str| config.rules.iter().any(|r| r.service.value != service);
     let named = named.filter(move |service| from_elsewhere(&service.id.value));
-    rules.chain(named.map(|service| Way {
-        opened_by: OpenedBy::Name(&service.id.value),
-        service: &service.id.value,
-        affinity: service.affinity.as_ref(),
+    rules.chain(named.filter_map(|service| {
+        Some(Way {
+            opened_by: OpenedBy::Name(&service.id.value),
+            service: &service.id.value,
+            affinity: service.affinity.as_ref()?,
+        })
     }))
 }
 

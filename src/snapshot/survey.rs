@@ -25,7 +25,7 @@ pub(super) fn survey(config: &Config, lookup: &Lookup<'_>) -> Result<Addresses, 
     let mut addresses = Addresses::new();
     let mut replicas: AHashMap<&str, u32> = AHashMap::new();
     for way in ways(config) {
-        if let Some(algorithm) = way.affinity.and_then(|affinity| affinity.algorithm.as_ref()) {
+        if let Some(algorithm) = &way.affinity.algorithm {
             let most = replicas.entry(way.service).or_default();
             *most = algorithm.replicas.max(*most);
         }
@@ -55,7 +55,7 @@ pub(super) fn survey(config: &Config, lookup: &Lookup<'_>) -> Result<Addresses, 
 fn indistinct(config: &Config, addresses: &Addresses) -> Vec<Fault> {
     let mut faults = Vec::new();
     for way in ways(config) {
-        let Some(affinity) = way.affinity else { continue };
+        let affinity = way.affinity;
         let by_address = match (affinity.encoding, affinity.key_over) {
             (Encoding::Secure | Encoding::Hash, _) => continue,
             (Encoding::Plain, _) | (_, KeyOver::Address) => true,

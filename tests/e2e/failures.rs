@@ -1,7 +1,7 @@
 //! Backends that fail: a request is served by another one where that is safe, and answered with
 //! the right word where it is not.
 
-use crate::harness::{Answer, Backend, Behaviour, Gateway, Request, Setup, within};
+use crate::harness::{Answer, Backend, Behaviour, Gateway, Request, Setup, until, within};
 use std::io::ErrorKind;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -211,6 +211,20 @@ fn a_request_to_upgrade_that_is_never_answered_is_504_after_the_read_timeout() {
     });
     assert!(start.elapsed() < Duration::from_secs(8), "{:?}", start.elapsed());
     assert_own(&answer, 504, "backend-timeout");
+}
+
+#[test]
+fn a_client_that_leaves_before_its_upgrade_is_answered_is_not_waited_for() {
+    let b1 = Backend::start("b1");
+    b1.behave(Behaviour::Mute);
+    let gateway = Gateway::start(&Setup::of(&[&b1]));
+    let request = Request::get("/").with("Connection", "Upgrade").with("Upgrade", "websocket");
+    let mut wire = gateway.connect();
+    wire.write(&request.bytes(&[])).unwrap();
+    until("it is under way", || (b1.requests() == 1).then_some(()));
+    drop(wire);
+    gateway.wait_for_metric("stickfast_active_requests", &[], 0.0);
+    assert_eq!(gateway.access_of("/")["reason"], "client-gone");
 }
 
 #[test]

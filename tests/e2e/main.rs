@@ -45,4 +45,5 @@ mod sessions;
 mod spec2;
 mod subsets;
 mod urls;
+mod websocket;
 mod written;

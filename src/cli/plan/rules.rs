@@ -43,6 +43,7 @@ fn rules(config: &Config) -> Vec<Rule> {
         version_header: String::new(),
         url_rewriting: false,
         affinity: service.affinity.clone(),
+        handshakes: service.handshakes.clone(),
     });
     config.rules.iter().cloned().chain(named).collect()
 }

@@ -253,7 +253,9 @@ fn no_rotation_is_written_as_zero() {
 #[test]
 fn what_is_not_built_yet_says_so() {
     let sections = [
-        ("gateway: {%}", "session websocket"),
+        ("gateway: {%}", "session"),
+        ("gateway: {websocket: {%}}", "sessions"),
+        ("gateway: {websocket: {sessionAffinity: {%}}}", "failover"),
         (
             "gateway: {server: {listeners: [{address: '127.0.0.1:1', %}]}}",
             "tls http2 proxyProtocol",
@@ -281,7 +283,7 @@ fn what_is_not_built_yet_says_so() {
             }
         }
     }
-    assert_eq!(checked, 4 * 21);
+    assert_eq!(checked, 4 * 22);
 }
 
 #[test]
@@ -306,4 +308,35 @@ fn a_section_that_is_off_is_checked_all_the_same() {
     let over = "gateway: {router: {sessionAffinity: {enabled: false, cookie: {nme: x}}}}";
     let faults = read(&[BASE, over], &[]).unwrap_err();
     assert!(faults.to_string().contains("did you mean `name`?"));
+}
+
+#[test]
+fn handshakes_are_bound_as_requests_unless_the_websocket_section_says_otherwise() {
+    use crate::config::Handshakes;
+    let handshakes = |over: &str| config(&[BASE, over]).rules[0].handshakes.clone();
+    let word = |word: &str| format!("websocket: {{sessionAffinity: {{{word}}}}}");
+    for (router, word, expected) in [
+        ("", "websocket: {}".to_owned(), "as requests"),
+        ("", word(""), "bound"),
+        ("", word("enabled: true, stickyReconnect: false"), "bound"),
+        ("", word("enabled: false"), "as requests"),
+        ("sessionAffinity: {}", word("enabled: true"), "as requests"),
+        ("sessionAffinity: {}", word("enabled: false"), "unbound"),
+        ("sessionAffinity: {enabled: false}", word("enabled: true"), "bound"),
+    ] {
+        let over = format!("gateway: {{router: {{{router}}}, {word}}}");
+        let found = match handshakes(&over) {
+            Handshakes::AsRequests => "as requests",
+            Handshakes::Bound(_) => "bound",
+            Handshakes::Unbound => "unbound",
+        };
+        assert_eq!(found, expected, "{over}");
+    }
+    let defaults = "gateway: {router: {sessionAffinity: {enabled: false, cookie: {name: c}}}, \
+                    websocket: {idleTimeout: 90s, sessionAffinity: {}}}";
+    let Handshakes::Bound(affinity) = handshakes(defaults) else { panic!("bound") };
+    assert_eq!(affinity.cookie.name, "c", "the router's own words, though they are off");
+    let websocket = config(&[BASE, defaults]).websocket;
+    assert_eq!(websocket.idle_timeout.as_secs(), 90);
+    assert!(websocket.sticky_reconnect);
 }

@@ -69,6 +69,28 @@ pub struct Identified {
     pub changes: Changes,
 }
 
+impl Identified {
+    /// The same client as one without a key; what it has stays as it is.
+    #[must_use]
+    pub fn placed_anew(self) -> Self {
+        if self.cause.is_none_or(|cause| cause == Cause::NoKey) && self.bond.is_none() {
+            return self;
+        }
+        Self {
+            brought: Brought::Nothing,
+            cause: Some(Cause::NoKey),
+            from: None,
+            version: None,
+            bond: None,
+            rejected: false,
+            stamps: false,
+            sessions: SmallVec::new(),
+            url_key: None,
+            ..self
+        }
+    }
+}
+
 /// What the backend gets instead of what the client sent.
 #[derive(Debug, Default)]
 pub struct Changes {

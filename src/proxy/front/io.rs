@@ -10,7 +10,7 @@ use async_trait::async_trait;
 use parking_lot::Mutex;
 use pingora_core::protocols::l4::socket::SocketAddr;
 use pingora_core::protocols::raw_connect::ProxyDigest;
-use pingora_core::protocols::tls::{SslDigest, TlsRef};
+use pingora_core::protocols::tls::SslDigest;
 use pingora_core::protocols::{
     ALPN, GetProxyDigest, GetSocketDigest, GetTimingDigest, Peek, Shutdown, SocketDigest, Ssl,
     Stream, TimingDigest, UniqueID, UniqueIDType,
@@ -42,7 +42,8 @@ const UPGRADE_FAILED: u8 = 5;
 
 /// A client connection.
 pub(in crate::proxy) struct ClientIo {
-    inner: Stream,
+    /// Locked only to take it away, through the shared reference that hooks have.
+    inner: Mutex<Stream>,
     live: Arc<Live>,
     /// Hooks change it through a shared reference, hence atomic.
     phase: AtomicU8,
@@ -64,7 +65,7 @@ impl ClientIo {
     pub(super) fn new(inner: Stream, live: Arc<Live>) -> Self {
         live.metrics.connections.inc();
         Self {
-            inner,
+            inner: Mutex::new(inner),
             live,
             phase: AtomicU8::new(HEADER),
             deadline: None,
@@ -79,6 +80,12 @@ impl ClientIo {
     /// The connection under a session.
     pub(in crate::proxy) fn of(session: &Session) -> Option<&Self> {
         session.stream()?.as_any().downcast_ref()
+    }
+
+    /// Takes the connection away from Pingora, which is left with one that has ended.
+    pub(in crate::proxy) fn detach(&self) -> Stream {
+        let (ended, _) = tokio::io::duplex(1);
+        std::mem::replace(&mut *self.inner.lock(), Box::new(ended))
     }
 
     /// The binding that an earlier request without a key was given.
@@ -185,7 +192,7 @@ impl ClientIo {
     }
 
     fn peer(&self) -> IpAddr {
-        let digest = self.inner.get_socket_digest();
+        let digest = self.get_socket_digest();
         match digest.as_ref().and_then(|digest| digest.peer_addr()) {
             Some(SocketAddr::Inet(address)) => address.ip().to_canonical(),
             Some(SocketAddr::Unix(_)) | None => IpAddr::from([127, 0, 0, 1]),
@@ -195,7 +202,7 @@ impl ClientIo {
     /// Writes on at our own answer; ready when all of it is out.
     fn poll_answer(&mut self, cx: &mut Context<'_>) -> Poll<Result<()>> {
         while !self.answer.is_empty() {
-            match Pin::new(&mut self.inner).poll_write(cx, &self.answer) {
+            match Pin::new(self.inner.get_mut()).poll_write(cx, &self.answer) {
                 Poll::Ready(Ok(0)) => return Poll::Ready(Err(ErrorKind::WriteZero.into())),
                 Poll::Ready(Ok(written)) => {
                     self.answer.drain(..written);
@@ -204,7 +211,7 @@ impl ClientIo {
                 Poll::Pending => return Poll::Pending,
             }
         }
-        Pin::new(&mut self.inner).poll_flush(cx)
+        Pin::new(self.inner.get_mut()).poll_flush(cx)
     }
 
     /// Takes over when Pingora writes although no hook has run.
@@ -238,7 +245,7 @@ impl AsyncRead for ClientIo {
             return Poll::Ready(Err(ErrorKind::TimedOut.into()));
         }
         let before = buffer.filled().len();
-        let result = Pin::new(&mut this.inner).poll_read(cx, buffer);
+        let result = Pin::new(this.inner.get_mut()).poll_read(cx, buffer);
         if buffer.filled().len() > before {
             match this.phase() {
                 HEADER => this.begun = true,
@@ -263,7 +270,7 @@ impl AsyncWrite for ClientIo {
     ) -> Poll<Result<usize>> {
         match self.poll_refused(cx, bytes) {
             Some(answered) => answered.map_ok(|()| bytes.len()),
-            None => Pin::new(&mut self.inner).poll_write(cx, bytes),
+            None => Pin::new(self.inner.get_mut()).poll_write(cx, bytes),
         }
     }
 
@@ -275,77 +282,73 @@ impl AsyncWrite for ClientIo {
         let first = slices.iter().find(|slice| !slice.is_empty()).map_or(&[][..], |slice| slice);
         match self.poll_refused(cx, first) {
             Some(answered) => answered.map_ok(|()| slices.iter().map(|slice| slice.len()).sum()),
-            None => Pin::new(&mut self.inner).poll_write_vectored(cx, slices),
+            None => Pin::new(self.inner.get_mut()).poll_write_vectored(cx, slices),
         }
     }
 
     fn is_write_vectored(&self) -> bool {
-        self.inner.is_write_vectored()
+        self.inner.lock().is_write_vectored()
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<()>> {
-        Pin::new(&mut self.inner).poll_flush(cx)
+        Pin::new(self.inner.get_mut()).poll_flush(cx)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<()>> {
-        Pin::new(&mut self.inner).poll_shutdown(cx)
+        Pin::new(self.inner.get_mut()).poll_shutdown(cx)
     }
 }
 
 impl std::fmt::Debug for ClientIo {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "ClientIo({:?})", self.inner)
+        write!(f, "ClientIo({:?})", self.inner.lock())
     }
 }
 
 #[async_trait]
 impl Shutdown for ClientIo {
     async fn shutdown(&mut self) {
-        self.inner.shutdown().await;
+        self.inner.get_mut().shutdown().await;
     }
 }
 
 impl UniqueID for ClientIo {
     fn id(&self) -> UniqueIDType {
-        self.inner.id()
+        self.inner.lock().id()
     }
 }
 
 impl Ssl for ClientIo {
-    fn get_ssl(&self) -> Option<&TlsRef> {
-        self.inner.get_ssl()
-    }
-
     fn get_ssl_digest(&self) -> Option<Arc<SslDigest>> {
-        self.inner.get_ssl_digest()
+        self.inner.lock().get_ssl_digest()
     }
 
     fn selected_alpn_proto(&self) -> Option<ALPN> {
-        self.inner.selected_alpn_proto()
+        self.inner.lock().selected_alpn_proto()
     }
 }
 
 impl GetTimingDigest for ClientIo {
     fn get_timing_digest(&self) -> Vec<Option<TimingDigest>> {
-        self.inner.get_timing_digest()
+        self.inner.lock().get_timing_digest()
     }
 }
 
 impl GetProxyDigest for ClientIo {
     fn get_proxy_digest(&self) -> Option<Arc<ProxyDigest>> {
-        self.inner.get_proxy_digest()
+        self.inner.lock().get_proxy_digest()
     }
 }
 
 impl GetSocketDigest for ClientIo {
     fn get_socket_digest(&self) -> Option<Arc<SocketDigest>> {
-        self.inner.get_socket_digest()
+        self.inner.lock().get_socket_digest()
     }
 }
 
 #[async_trait]
 impl Peek for ClientIo {
     async fn try_peek(&mut self, buffer: &mut [u8]) -> Result<bool> {
-        self.inner.try_peek(buffer).await
+        self.inner.get_mut().try_peek(buffer).await
     }
 }

@@ -14,6 +14,7 @@ mod message;
 mod program;
 mod scrape;
 mod setup;
+mod speaking;
 mod tests;
 mod wire;
 
@@ -24,6 +25,7 @@ pub(crate) use message::Answer;
 pub(crate) use program::stickfast;
 pub(crate) use scrape::Scrape;
 pub(crate) use setup::{SECRET, Setup, check};
+pub(crate) use speaking::{skip_head, speaking};
 pub(crate) use wire::Wire;
 
 use std::thread;

@@ -16,6 +16,7 @@ pub(crate) struct Setup {
     services: Vec<Service>,
     rules: Vec<String>,
     router: Vec<String>,
+    websocket: Vec<String>,
     affinity: Option<Vec<String>>,
     secret: String,
 }
@@ -36,6 +37,7 @@ impl Setup {
             services: Vec::new(),
             rules: Vec::new(),
             router: Vec::new(),
+            websocket: Vec::new(),
             affinity: None,
             secret: SECRET.to_owned(),
         };
@@ -112,6 +114,12 @@ impl Setup {
         self
     }
 
+    /// A line of YAML under `websocket`.
+    pub(crate) fn websocket(mut self, line: &str) -> Self {
+        self.websocket.push(line.to_owned());
+        self
+    }
+
     /// One key for the places of clients, so that gateways agree.
     pub(crate) fn agreeing(self) -> Self {
         self.router("hashKey: one key for the gateways of a test")
@@ -168,6 +176,12 @@ impl Display for Setup {
             for line in lines {
                 writeln!(f, "      {line}")?;
             }
+        }
+        if !self.websocket.is_empty() {
+            writeln!(f, "  websocket:")?;
+        }
+        for line in &self.websocket {
+            writeln!(f, "    {line}")?;
         }
         Ok(())
     }
