@@ -4,6 +4,7 @@
 pub mod model;
 pub mod config;
 pub mod observe;
+pub mod tls;
 pub mod pool;
 pub mod routing;
 pub mod identity;

@@ -9,6 +9,7 @@ use stickfast::observe::Metrics;
 use stickfast::pool::Cells;
 use stickfast::proxy::decide::{self, Asked, Choice, Wish};
 use stickfast::snapshot::{Caller, Snapshot, Stickiness, Surroundings, Text, compile};
+use stickfast::tls::Tickets;
 
 /// When the benches take place.
 pub const NOW: UnixTime = UnixTime(1_800_000_000);
@@ -21,6 +22,7 @@ pub fn snapshot(yaml: &str) -> Snapshot {
     let around = Surroundings {
         cells: &cells,
         metrics: &metrics,
+        tickets: &Tickets::default(),
         lookup: &|_| Ok(vec![]),
         generated_key: &|| Secret::new("a generated key for benches".into()),
         now: NOW,

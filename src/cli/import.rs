@@ -89,7 +89,7 @@ const SUPPORTED: &Table = &[
     (Feature::SameSiteUnspecified, true),
     (Feature::Reject, true),
     (Feature::AffinityOfService, true),
-    (Feature::HttpsBackends, false),
+    (Feature::HttpsBackends, true),
     (Feature::Random, false),
     (Feature::LeastConnections, false),
     (Feature::PowerOfTwo, false),

@@ -96,7 +96,9 @@ impl Command {
             Self::Check(sources) => {
                 let names: Vec<String> =
                     sources.config.iter().map(|path| path.display().to_string()).collect();
-                server::check(&files(None, sources.config))?;
+                for warning in server::check(&files(None, sources.config))? {
+                    eprintln!("warning: {warning}");
+                }
                 println!("{} is valid", names.join(" + "));
                 Ok(())
             }

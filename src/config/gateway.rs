@@ -27,7 +27,8 @@ pub(super) fn read(reader: &Reader, root: &Node) -> Config {
 
     let address = admin.address.value;
     let clashing = |at: &&super::At<_>| server::overlap(at.value, address);
-    for listener in server.listeners.iter().filter(clashing) {
+    let addresses = server.listeners.iter().map(|listener| &listener.address);
+    for listener in addresses.filter(clashing) {
         let cure = "give the listener or `admin.address` another port";
         reader.report(&listener.at, "is also the address of `admin`", cure);
     }

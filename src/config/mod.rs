@@ -6,7 +6,7 @@
 //!                 └──────────────── faults of all steps ────────────────► Faults
 //! ```
 //!
-//! The reading files (`gateway`, `server`, `admin`, `services`, `router`, `affinity`,
+//! The reading files (`gateway`, `server`, `tls`, `admin`, `services`, `router`, `affinity`,
 //! `websocket`) are the one
 //! description of the language: each key stands there with its kind, range and default.
 
@@ -31,6 +31,7 @@ mod suggest;
 mod syntax;
 #[cfg(test)]
 mod tests;
+mod tls;
 mod websocket;
 pub mod written;
 

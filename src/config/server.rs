@@ -4,7 +4,8 @@ use super::At;
 use super::fault::Refused;
 use super::scalar::{Parsed, Scalar};
 use super::section::{Reader, Section};
-use super::written::{Limits, Log, LogFormat, LogLevel, LogOutput, Server, Threads};
+use super::tls;
+use super::written::{Limits, Listener, Log, LogFormat, LogLevel, LogOutput, Server, Threads};
 use ipnet::IpNet;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
@@ -28,22 +29,25 @@ pub(super) fn read(mut server: Section) -> Server {
     }
 }
 
-fn listeners(server: &mut Section) -> Vec<At<SocketAddr>> {
+fn listeners(server: &mut Section) -> Vec<Listener> {
     server.reject_empty("listeners", "add one, or leave the key out");
     let sections = server.sections("listeners");
     if !server.says("listeners") {
         let value = SocketAddr::from((Ipv4Addr::LOCALHOST, 8080));
-        return vec![At { value, at: server.at.clone() }];
+        let address = At { value, at: server.at.clone() };
+        return vec![Listener { address, tls: None }];
     }
     let listeners: Vec<_> = sections.into_iter().filter_map(listener).collect();
-    report_overlaps(server.reader, &listeners);
+    let addresses: Vec<_> = listeners.iter().map(|listener| listener.address.clone()).collect();
+    report_overlaps(server.reader, &addresses);
     listeners
 }
 
-fn listener(mut listener: Section) -> Option<At<SocketAddr>> {
-    listener.later(&["tls", "http2", "proxyProtocol"]);
+fn listener(mut listener: Section) -> Option<Listener> {
+    listener.later(&["http2", "proxyProtocol"]);
     listener.require("address", "add an address such as 127.0.0.1:8080");
-    listener.value_at("address", |s| {
+    let tls = listener.optional("tls").map(tls::of_listener);
+    let address = listener.value_at("address", |s| {
         s.text("an address such as 127.0.0.1:8080 or [::]:8080", |text| {
             Some(match text.strip_prefix("unix:") {
                 Some(_) => Err(Refused::new(
@@ -53,7 +57,8 @@ fn listener(mut listener: Section) -> Option<At<SocketAddr>> {
                 None => Ok(text.parse().ok()?),
             })
         })?
-    })
+    });
+    Some(Listener { address: address?, tls })
 }
 
 fn report_overlaps(reader: &Reader, listeners: &[At<SocketAddr>]) {

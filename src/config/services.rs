@@ -5,6 +5,7 @@ use super::affinity::Sections;
 use super::scalar::{Parsed, Scalar};
 use super::section::Section;
 use super::syntax::{is_host_and_port, is_plain, is_token};
+use super::tls;
 use super::written::{
     Backend, BackendState, Handshakes, HealthCheck, Policy, Probe, Service, ServiceLimits, Timeouts,
 };
@@ -39,7 +40,6 @@ fn service(id: At<String>, mut service: Section) -> Service {
         "rebindRate",
         "panicThreshold",
         "retries",
-        "tls",
         "http2",
         "mirror",
     ]);
@@ -47,6 +47,7 @@ fn service(id: At<String>, mut service: Section) -> Service {
         service.section("loadBalancing").value("policy", policy).unwrap_or(Policy::RoundRobin);
     let backends = backends(&mut service);
     let health_check = service.optional("healthCheck").map(health_check);
+    let tls = service.optional("tls").map(tls::of_service);
     let mut timeouts = service.section("timeouts");
     let mut timeout = |key, default| {
         let written = timeouts.value(key, |s| s.duration(INSTANT));
@@ -64,6 +65,7 @@ fn service(id: At<String>, mut service: Section) -> Service {
         backends,
         policy,
         health_check,
+        tls,
         timeouts,
         limits,
         versions,

@@ -38,7 +38,7 @@ fn faults_of(text: &str) -> String {
 #[test]
 fn the_smallest_configuration_has_every_default() {
     let config = config(&[BASE]);
-    assert_eq!(config.server.listeners[0].value.to_string(), "127.0.0.1:8080");
+    assert_eq!(config.server.listeners[0].address.value.to_string(), "127.0.0.1:8080");
     assert_eq!(config.admin.address.value.to_string(), "127.0.0.1:9901");
     assert_eq!(config.server.limits.max_header_bytes, 64_000);
     assert_eq!(config.server.limits.max_body_bytes, None);
@@ -92,7 +92,7 @@ gateway:
 ";
     insta::assert_snapshot!(faults(&[one, two]), @r#"
     a.yaml:4:18: gateway.server.listeners[0].address: found the text "127.0.0.1"; expected an address such as 127.0.0.1:8080 or [::]:8080
-    a.yaml:5:9: gateway.server.listeners[0].tls: not supported yet; remove it
+    a.yaml:5:14: gateway.server.listeners[0].tls: `certificates` is missing; add `{ cert: server.pem, key: server.key }`
     a.yaml:6:30: gateway.server.limits.headerTimeout: found the number 30; expected a duration such as 300ms, 30s, 5m, 1h
     a.yaml:11:19: gateway.services.chat.backends[0].weight: 300 is out of range; expected a whole number from 0 to 256
     a.yaml:12:17: gateway.services.chat.backends[1].id: "10.0.0.1:8080" is already used at gateway.services.chat.backends[0].address; give each its own

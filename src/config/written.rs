@@ -2,8 +2,10 @@
 //! value is in range, every name is known. Only `snapshot` turns these types into runtime ones.
 
 mod affinity;
+mod tls;
 
 pub use affinity::*;
+pub use tls::*;
 
 use super::place::At;
 use crate::model::Secret;
@@ -78,7 +80,7 @@ pub struct ServiceHeader {
 #[derive(Clone, Debug)]
 pub struct Server {
     /// Where clients connect; at least one.
-    pub listeners: Vec<At<SocketAddr>>,
+    pub listeners: Vec<Listener>,
     /// Threads of the data plane.
     pub threads: Threads,
     /// Whose `X-Forwarded-*` headers count.
@@ -91,6 +93,15 @@ pub struct Server {
     pub drain_timeout: Duration,
     /// Where generated keys are kept.
     pub state_dir: PathBuf,
+}
+
+/// One of `server.listeners`.
+#[derive(Clone, Debug)]
+pub struct Listener {
+    /// Where it listens; port 0 takes a free one.
+    pub address: At<SocketAddr>,
+    /// `None`: plain HTTP.
+    pub tls: Option<ListenerTls>,
 }
 
 /// `server.threads`
@@ -189,6 +200,8 @@ pub struct Service {
     pub policy: Policy,
     /// `None`: backends count as healthy.
     pub health_check: Option<HealthCheck>,
+    /// `None`: plain HTTP.
+    pub tls: Option<BackendTls>,
     /// How long to wait for a backend.
     pub timeouts: Timeouts,
     /// What a backend may have to do at once.

@@ -31,6 +31,7 @@ pub struct Metrics {
     panic_picks: IntCounterVec,
     refusals: IntCounterVec,
     reloads: IntCounterVec,
+    handshakes: IntCounterVec,
     /// Requests between header and last byte.
     pub active_requests: IntGauge,
     /// Client connections that are open.
@@ -50,6 +51,7 @@ impl Metrics {
     ///
     /// # Errors
     /// When two metrics have one name, which a test rules out.
+    #[allow(clippy::too_many_lines, reason = "a list, each entry with its words for people")]
     pub fn new() -> prometheus::Result<Self> {
         let registry = Registry::new_custom(Some("stickfast".into()), None)?;
         let counters = |name: &str, help: &str, labels: &[&str]| {
@@ -127,6 +129,11 @@ impl Metrics {
                 "Attempts to take a changed configuration into service",
                 &["result"],
             )?,
+            handshakes: counters(
+                "tls_handshakes_total",
+                "Clients that began TLS, by how it went",
+                &["result"],
+            )?,
             active_requests: gauge("active_requests", "Requests between header and last byte")?,
             connections: gauge("connections", "Client connections that are open")?,
             dropped_lines: counter(
@@ -148,6 +155,9 @@ impl Metrics {
         };
         for result in ["ok", "refused"] {
             metrics.reloads.with_label_values(&[result]);
+        }
+        for result in ["full", "resumed", "failed", "timeout"] {
+            metrics.handshakes.with_label_values(&[result]);
         }
         Ok(metrics)
     }
@@ -216,6 +226,11 @@ impl Metrics {
     /// Counts an attempt to reload.
     pub fn reloaded(&self, taken: bool) {
         self.reloads.with_label_values(&[if taken { "ok" } else { "refused" }]).inc();
+    }
+
+    /// Counts a handshake with a client: `full`, `resumed`, `failed` or `timeout`.
+    pub fn shook_hands(&self, result: &'static str) {
+        self.handshakes.with_label_values(&[result]).inc();
     }
 
     /// Forgets a rule that is no longer configured.

@@ -1,19 +1,16 @@
-//! One health check of one backend: Pingora's HTTP and TCP checks, held to a time limit for the
-//! whole check (theirs is per read, so that a streaming answer would never end), with the result
-//! noted in the backend's [`super::Cell`].
+//! One health check of one backend, held to a time limit for the whole of it (so that a streaming
+//! answer ends), with the result noted in the backend's [`super::Cell`].
 
 use super::cell::Health;
 use super::member::Member;
-use crate::model::BackendId;
-use ahash::AHashMap;
+use super::probe;
 use async_trait::async_trait;
-use pingora_core::upstreams::peer::{BasicPeer, HttpPeer};
+use pingora::http::ResponseHeader;
 use pingora_core::{Error, ErrorType, Result};
 use pingora_load_balancing::Backend as PingoraBackend;
-use pingora_load_balancing::health_check::{HealthCheck, HttpHealthCheck, TcpHealthCheck};
+use pingora_load_balancing::health_check::HealthCheck;
 use sha2::{Digest, Sha256};
 use std::borrow::Cow;
-use std::sync::Arc;
 use std::time::Duration;
 
 /// How the backends of a service are checked.
@@ -46,52 +43,32 @@ pub enum Probe {
 }
 
 impl Check {
-    /// The checks of `members`. One for each, since Pingora's HTTP check shows the answer only to a
-    /// function that is not told whose it is.
-    pub(super) fn probe(&self, members: &[Arc<Member>]) -> Box<dyn HealthCheck + Send + Sync> {
-        let inner = members.iter().map(|m| (m.backend.id.clone(), self.probe_of(m))).collect();
-        Box::new(Recorder { inner, check: self.clone() })
+    /// The checks of `members`, by themselves: Pingora says when, [`probe`] does it.
+    pub(super) fn probe(&self) -> Box<dyn HealthCheck + Send + Sync> {
+        Box::new(Recorder { check: self.clone() })
     }
 
-    fn probe_of(&self, member: &Arc<Member>) -> AnyCheck {
+    async fn ask(&self, member: &Member) -> Result<()> {
+        let stream = probe::connect(member).await?;
         match &self.probe {
             Probe::Http { path } => {
-                let mut check = HttpHealthCheck::new("health-check", false);
-                limit(&mut check.peer_template, self.timeout);
-                if let Ok(uri) = path.parse() {
-                    check.req.set_uri(uri);
-                }
-                let (member, header) = (Arc::clone(member), self.incarnation_header.clone());
-                check.validator = Some(Box::new(move |answer| {
-                    let told = answer.headers.get(&header).and_then(|value| value.to_str().ok());
-                    if let Some(incarnation) = told {
-                        member.note_incarnation(&shortened(incarnation));
-                    }
-                    match answer.status.as_u16() {
-                        200..=399 => Ok(()),
-                        code => Error::e_explain(ErrorType::HTTPStatus(code), "health check"),
-                    }
-                }));
-                Box::new(check)
+                probe::get(stream, path, |answer| self.judge(member, answer)).await
             }
-            Probe::Tcp => {
-                let mut check = TcpHealthCheck::new();
-                let mut peer = BasicPeer::new("0.0.0.0:1");
-                peer.options.connection_timeout = Some(self.timeout);
-                check.peer_template = peer;
-                check
-            }
+            Probe::Tcp => Ok(()),
+        }
+    }
+
+    fn judge(&self, member: &Member, answer: &ResponseHeader) -> Result<()> {
+        let told = answer.headers.get(&self.incarnation_header);
+        if let Some(incarnation) = told.and_then(|value| value.to_str().ok()) {
+            member.note_incarnation(&shortened(incarnation));
+        }
+        match answer.status.as_u16() {
+            200..=399 => Ok(()),
+            code => Error::e_explain(ErrorType::HTTPStatus(code), "health check"),
         }
     }
 }
-
-fn limit(peer: &mut HttpPeer, timeout: Duration) {
-    peer.options.connection_timeout = Some(timeout);
-    peer.options.read_timeout = Some(timeout);
-    peer.options.write_timeout = Some(timeout);
-}
-
-type AnyCheck = Box<dyn HealthCheck + Send + Sync>;
 
 /// Longest incarnation that fits into a key with everything else.
 const LONGEST: usize = 32;
@@ -107,7 +84,6 @@ fn shortened(incarnation: &str) -> Cow<'_, str> {
 }
 
 struct Recorder {
-    inner: AHashMap<BackendId, AnyCheck>,
     check: Check,
 }
 
@@ -115,8 +91,7 @@ struct Recorder {
 impl HealthCheck for Recorder {
     async fn check(&self, target: &PingoraBackend) -> Result<()> {
         let Some(member) = Member::of(target) else { return Ok(()) };
-        let Some(inner) = self.inner.get(&member.backend.id) else { return Ok(()) };
-        let result = match tokio::time::timeout(self.check.timeout, inner.check(target)).await {
+        let result = match tokio::time::timeout(self.check.timeout, self.check.ask(member)).await {
             Ok(result) => result,
             Err(_) => Error::e_explain(ErrorType::ReadTimedout, "health check took too long"),
         };

@@ -4,6 +4,7 @@ use super::cell::{Cell, Health};
 use super::seats::{Crowd, Room, Seats};
 use crate::model::{Backend, Duty};
 use crate::observe::BackendMetrics;
+use crate::tls::Outbound;
 use pingora_load_balancing::Backend as PingoraBackend;
 use std::sync::Arc;
 
@@ -20,6 +21,15 @@ pub enum Ability {
     Nobody,
 }
 
+/// How a backend is spoken to by TLS.
+#[derive(Clone, Debug)]
+pub struct Encryption {
+    /// As all backends of its service are.
+    pub tls: Arc<Outbound>,
+    /// The name that it must prove.
+    pub name: Box<str>,
+}
+
 /// One backend of a pool.
 #[derive(Debug)]
 pub struct Member {
@@ -32,6 +42,7 @@ pub struct Member {
     /// Those who wait for a backend of this service; shared like the cell.
     crowd: Arc<Crowd>,
     room: Room,
+    encryption: Option<Encryption>,
     /// Its counters.
     pub metrics: BackendMetrics,
 }
@@ -45,13 +56,25 @@ impl Member {
         checked: bool,
         metrics: BackendMetrics,
     ) -> Self {
-        Self { backend, cell, checked, crowd, room: Room::UNLIMITED, metrics }
+        let (room, encryption) = (Room::UNLIMITED, None);
+        Self { backend, cell, checked, crowd, room, encryption, metrics }
     }
 
     /// The same with limits.
     #[must_use]
     pub fn with_room(self, room: Room) -> Self {
         Self { room, ..self }
+    }
+
+    /// The same, spoken to by TLS.
+    #[must_use]
+    pub fn with_encryption(self, encryption: Option<Encryption>) -> Self {
+        Self { encryption, ..self }
+    }
+
+    /// How it is spoken to; `None`: plain HTTP.
+    pub fn encryption(&self) -> Option<&Encryption> {
+        self.encryption.as_ref()
     }
 
     /// The requests that it has.

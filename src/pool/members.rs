@@ -34,7 +34,7 @@ impl Pool {
         let by_id = members.iter().enumerate().map(|(at, m)| (m.backend.id.clone(), at)).collect();
         let checked = check.map(|check| {
             let mut backends = Backends::new(Box::new(Membership(pingora_view(&members))));
-            backends.set_health_check(check.probe(&members));
+            backends.set_health_check(check.probe());
             Checked { backends, check }
         });
         Self { service, members: members.into(), by_id, checked }

@@ -7,12 +7,13 @@ mod cell;
 mod check;
 mod member;
 mod members;
+mod probe;
 mod rounds;
 mod seats;
 
 pub use cell::{Cell, Cells, Health};
 pub use check::{Check, Probe};
-pub use member::{Ability, Member};
+pub use member::{Ability, Encryption, Member};
 pub use members::Pool;
 pub use rounds::{Rounds, first_round};
 pub use seats::{Crowd, For, Room, Seat, Seats, Waited, wait};

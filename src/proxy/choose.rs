@@ -216,6 +216,9 @@ fn peer(member: &Member, timeouts: Timeouts, upgrade: bool) -> Box<HttpPeer> {
     peer.options.read_timeout = Some(if upgrade { TUNNEL_TIMEOUT } else { timeouts.read });
     peer.options.write_timeout = Some(timeouts.write);
     peer.options.idle_timeout = Some(POOLED);
+    if let Some(encryption) = member.encryption() {
+        encryption.tls.secure(&mut peer, &encryption.name);
+    }
     peer
 }
 

@@ -9,11 +9,13 @@ pub(super) use io::ClientIo;
 
 use super::Gateway;
 use crate::snapshot::Live;
+use crate::tls::{HandshakeError, Inbound};
 use async_trait::async_trait;
 use pingora_core::apps::{HttpServerApp, ServerApp};
 use pingora_core::protocols::Stream;
 use pingora_core::server::ShutdownWatch;
 use pingora_proxy::HttpProxy;
+use prometheus::IntGauge;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -26,12 +28,60 @@ const LOOK_AGAIN: Duration = Duration::from_millis(20);
 pub struct Front {
     proxy: Arc<HttpProxy<Gateway>>,
     live: Arc<Live>,
+    /// What the snapshot calls this listener.
+    key: Arc<str>,
+    /// For when a reload has removed the listener, which goes on until the next start.
+    first: Option<Arc<Inbound>>,
 }
 
 impl Front {
-    /// Serves `proxy`, which serves `live`.
-    pub fn new(proxy: Arc<HttpProxy<Gateway>>, live: Arc<Live>) -> Self {
-        Self { proxy, live }
+    /// Serves `proxy`, which serves `live`, behind the listener of that key.
+    pub fn new(proxy: Arc<HttpProxy<Gateway>>, live: Arc<Live>, key: Arc<str>) -> Self {
+        let first = live.pin().doors.get(&key).and_then(|door| door.tls.clone());
+        Self { proxy, live, key, first }
+    }
+
+    /// Shakes hands where the listener speaks TLS; `None`: the client was not let in. Runs in the
+    /// task of the connection.
+    async fn secure(&self, stream: Stream) -> Option<Stream> {
+        let snapshot = self.live.pin();
+        let tls = match snapshot.doors.get(&self.key) {
+            Some(door) => door.tls.clone(),
+            None => self.first.clone(),
+        };
+        let Some(tls) = tls else { return Some(stream) };
+        let limit = snapshot.limits.header_timeout;
+        drop(snapshot);
+        let shaken = tls.accept(stream, limit).await;
+        self.live.metrics.shook_hands(match &shaken {
+            Ok(io) if io.was_resumed() => "resumed",
+            Ok(_) => "full",
+            Err(HandshakeError::Failed(_)) => "failed",
+            Err(HandshakeError::TooSlow) => "timeout",
+        });
+        match shaken {
+            Ok(io) => Some(Box::new(io)),
+            Err(why) => {
+                tracing::debug!(%why, "TLS with a client failed");
+                None
+            }
+        }
+    }
+}
+
+/// Counts a connection while it shakes hands, so that a stopping process waits for it.
+struct Shaking(IntGauge);
+
+impl Shaking {
+    fn count(gauge: &IntGauge) -> Self {
+        gauge.inc();
+        Self(gauge.clone())
+    }
+}
+
+impl Drop for Shaking {
+    fn drop(&mut self) {
+        self.0.dec();
     }
 }
 
@@ -42,7 +92,10 @@ impl ServerApp for Front {
         stream: Stream,
         shutdown: &ShutdownWatch,
     ) -> Option<Stream> {
+        let shaking = Shaking::count(&self.live.metrics.connections);
+        let stream = self.secure(stream).await?;
         let io = ClientIo::new(stream, Arc::clone(&self.live));
+        drop(shaking);
         ServerApp::process_new(&self.proxy, Box::new(io), shutdown).await
     }
 

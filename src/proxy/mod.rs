@@ -113,8 +113,7 @@ impl ProxyHttp for Gateway {
         request: &mut RequestHeader,
         ctx: &mut Ctx,
     ) -> Result<()> {
-        let via_http_1_0 = session.req_header().version == http::Version::HTTP_10;
-        receive::sign(request, via_http_1_0, ctx)
+        receive::sign(session, request, ctx)
     }
 
     async fn request_body_filter(

@@ -14,6 +14,7 @@ use crate::identity::{Forwarded, Scheme, came_by_https, client_address};
 use crate::model::Cause;
 use crate::routing::{host, path};
 use crate::snapshot::{Caller, Live, Reconnect, Unknown};
+use crate::tls::Secured;
 use crate::websocket::{self, Asks};
 use bytes::Bytes;
 use http::header::{
@@ -24,8 +25,10 @@ use http::uri::PathAndQuery;
 use pingora::http::RequestHeader;
 use pingora::{Error, ErrorType, Result};
 use pingora_core::protocols::l4::socket::SocketAddr;
+use pingora_core::protocols::tls::SslDigest;
 use pingora_proxy::Session;
 use std::net::IpAddr;
+use std::sync::Arc;
 
 static X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const VIA_HTTP_1_0: HeaderValue = HeaderValue::from_static("1.0 stickfast");
@@ -54,10 +57,13 @@ pub(super) fn receive(
     live: &Live,
 ) -> std::result::Result<(), Refusal> {
     let peer = peer(session);
+    let tls = tls(session);
+    // before anything looks at headers
+    tell_subject(session.req_header_mut(), &ctx.snapshot.doors.told, tls.as_deref())?;
     let header = session.req_header();
     let trusted = ctx.snapshot.trusted.contains(peer);
     ctx.client = client_address(peer, &header.headers, &ctx.snapshot.trusted);
-    ctx.https = came_by_https(trusted, &header.headers, false);
+    ctx.https = came_by_https(trusted, &header.headers, tls.is_some());
     ctx.request_id = request_id(header, trusted);
     check_size(header, ctx)?;
 
@@ -79,14 +85,15 @@ pub(super) fn receive(
             None => path.into_owned(),
         }
     });
+    let scheme = if tls.is_some() { Scheme::Https } else { Scheme::Http };
     let forwarded =
-        Forwarded::plan(peer, trusted, &header.headers, Scheme::Http, Some(host_as_sent.clone()));
+        Forwarded::plan(peer, trusted, &header.headers, scheme, Some(host_as_sent.clone()));
 
     let header = session.req_header_mut();
     if let Some(path) = path {
         header.set_uri(path.parse().map_err(|_| Refusal::BadRequest)?);
     }
-    let snapshot = std::sync::Arc::clone(&ctx.snapshot);
+    let snapshot = Arc::clone(&ctx.snapshot);
     let target = snapshot.target(ctx.rule.ok_or(Refusal::NoRoute)?, &header.headers);
     let target = target.map_err(|Unknown| Refusal::NoSubset)?;
     let asks = websocket::asks(header);
@@ -191,10 +198,16 @@ fn ask_for_plain_text(header: &mut RequestHeader) -> std::result::Result<(), Ref
 
 /// The headers that a client could take away again by naming them in `Connection`; put in when
 /// Pingora has carried that out.
-pub(super) fn sign(request: &mut RequestHeader, via_http_1_0: bool, ctx: &Ctx) -> Result<()> {
+pub(super) fn sign(session: &Session, request: &mut RequestHeader, ctx: &Ctx) -> Result<()> {
     request.insert_header(X_REQUEST_ID.clone(), ctx.request_id.as_str())?;
+    let via_http_1_0 = session.req_header().version == http::Version::HTTP_10;
     let via = if via_http_1_0 { VIA_HTTP_1_0 } else { VIA_HTTP_1_1 };
     request.append_header(VIA, via)?;
+    if let Some(tls) = tls(session)
+        && let Some((subject, name)) = Secured::of(&tls).subject
+    {
+        request.insert_header(name.to_owned(), subject)?;
+    }
     if let Some(told) = failover(ctx) {
         request.insert_header("X-Affinity-Failover", told)?;
     }
@@ -222,6 +235,11 @@ pub(super) fn count_body(session: &Session, body: Option<&Bytes>, ctx: &mut Ctx)
         return Error::e_explain(ErrorType::HTTPStatus(413), "request body over the limit");
     }
     Ok(())
+}
+
+/// What the handshake has told; `None` on a connection that is not encrypted.
+fn tls(session: &Session) -> Option<Arc<SslDigest>> {
+    session.digest().and_then(|digest| digest.ssl_digest.clone())
 }
 
 fn peer(session: &Session) -> IpAddr {
@@ -311,6 +329,33 @@ fn speak_for_client(
         put(header.insert_header(X_FORWARDED_HOST.clone(), host))?;
     }
     Ok(())
+}
+
+/// Tells who the client's certificate is for. No client says so itself, whatever listener it came
+/// by; `_` is read as `-`, as servers of the CGI kind do.
+fn tell_subject(
+    header: &mut RequestHeader,
+    told: &[HeaderName],
+    tls: Option<&SslDigest>,
+) -> std::result::Result<(), Refusal> {
+    if told.is_empty() {
+        return Ok(());
+    }
+    let same = |one: &HeaderName, other: &HeaderName| {
+        let (one, other) = (one.as_str().bytes(), other.as_str().bytes());
+        let read = |byte| if byte == b'_' { b'-' } else { byte };
+        one.map(read).eq(other.map(read))
+    };
+    let names = header.headers.keys();
+    let pretended: smallvec::SmallVec<[HeaderName; 2]> =
+        names.filter(|name| told.iter().any(|told| same(name, told))).cloned().collect();
+    for name in pretended {
+        header.remove_header(&name);
+    }
+    match tls.and_then(|tls| Secured::of(tls).subject) {
+        Some((subject, name)) => put(header.insert_header(name.to_owned(), subject)),
+        None => Ok(()),
+    }
 }
 
 /// A header map has room for 32,768 fields, far more than a request may have.

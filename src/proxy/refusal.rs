@@ -38,6 +38,9 @@ pub enum Refusal {
     Exhausted,
     /// Every backend that was tried refused the connection.
     ConnectFailed,
+    /// The last backend that was tried could not be spoken to by TLS: it did not prove its name, or
+    /// did not accept our certificate.
+    BackendTls,
     /// The last backend that was tried did not accept in time.
     ConnectTimeout,
     /// The backend broke off before, or did not speak HTTP in, its answer.
@@ -77,6 +80,7 @@ impl Refusal {
             Self::BodyTooLarge => (413, "body-too-large", "the request body is too large"),
             Self::HeaderTooLarge => (431, "header-too-large", "the request header is too large"),
             Self::BackendReset => (502, "backend-reset", "the backend broke off its answer"),
+            Self::BackendTls => (502, "backend-tls", "no backend could be spoken to by TLS"),
             Self::NotBound => (503, "affinity-rejected", "the backend of this client cannot serve"),
             Self::NoBackend => (503, "no-backend", "no backend can serve this request"),
             Self::Full => (503, "full", "every backend has all the requests that it may have"),
@@ -95,6 +99,11 @@ impl Refusal {
         #[allow(clippy::wildcard_enum_match_arm, reason = "Pingora's list of errors is open")]
         match (error.esource(), error.etype()) {
             (ErrorSource::Upstream, ErrorType::ConnectTimedout) => Self::ConnectTimeout,
+            (ErrorSource::Upstream, ErrorType::TLSHandshakeFailure | ErrorType::InvalidCert)
+                if connecting =>
+            {
+                Self::BackendTls
+            }
             (ErrorSource::Upstream, _) if connecting => Self::ConnectFailed,
             (ErrorSource::Upstream, ErrorType::ReadTimedout | ErrorType::WriteTimedout) => {
                 Self::BackendTimeout
@@ -152,6 +161,7 @@ mod tests {
         for (etype, source, connecting, expected) in [
             (ConnectRefused, Upstream, true, Refusal::ConnectFailed),
             (ConnectTimedout, Upstream, true, Refusal::ConnectTimeout),
+            (ErrorType::TLSHandshakeFailure, Upstream, true, Refusal::BackendTls),
             (ReadTimedout, Upstream, false, Refusal::BackendTimeout),
             (ConnectionClosed, Upstream, false, Refusal::BackendReset),
             (ReadTimedout, Downstream, false, Refusal::BodyTimeout),

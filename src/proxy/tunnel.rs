@@ -72,7 +72,7 @@ async fn serve(
     };
     let malformed = || Error::explain(ErrorType::InvalidHTTPHeader, "nominated").into_down();
     let mut request = websocket::for_backend(session.req_header()).map_err(|_| malformed())?;
-    receive::sign(&mut request, false, ctx)?;
+    receive::sign(session, &mut request, ctx)?;
     backend.write_timeout = Some(timeouts.write);
     backend.read_timeout = Some(timeouts.read);
     backend.write_request_header(Box::new(request)).await.map_err(Error::into_up)?;

@@ -2,10 +2,12 @@
 //! clear message (Pingora would retry for half a minute, then serve nothing). Clients are let in
 //! later: a bound socket that does not listen yet refuses them.
 
-use crate::config::At;
+use crate::config::{At, Listener};
+use crate::snapshot::Doors;
 use socket2::{Domain, Protocol, Socket, Type};
 use std::io;
 use std::net::{SocketAddr, TcpListener};
+use std::sync::Arc;
 
 /// Connections that wait to be accepted; the kernel lowers it to its own limit.
 const BACKLOG: i32 = 65_535;
@@ -31,6 +33,8 @@ fn hint(why: &io::Error) -> &'static str {
 
 /// A socket that takes nobody in yet.
 pub(super) struct Bound {
+    /// What the snapshot calls this listener.
+    pub(super) key: Arc<str>,
     /// With the port that the system chose, where 0 was asked for.
     pub(super) address: SocketAddr,
     socket: Socket,
@@ -49,20 +53,21 @@ impl Bound {
 }
 
 /// Binds the clients' listeners.
-pub(super) fn listeners(addresses: &[At<SocketAddr>]) -> Result<Vec<Bound>, BindError> {
-    addresses.iter().map(bind).collect()
+pub(super) fn listeners(listeners: &[Listener]) -> Result<Vec<Bound>, BindError> {
+    let keyed = Doors::keys(listeners).into_iter().zip(listeners);
+    keyed.map(|(key, listener)| bind(key, &listener.address)).collect()
 }
 
 /// Opens the operators' listener.
 pub(super) fn admin(address: &At<SocketAddr>) -> Result<TcpListener, BindError> {
-    let bound = bind(address)?;
+    let bound = bind("admin".into(), address)?;
     let chosen = bound.address;
     let listener = bound.listen()?;
     tracing::info!(address = %chosen, "admin");
     Ok(listener)
 }
 
-fn bind(address: &At<SocketAddr>) -> Result<Bound, BindError> {
+fn bind(key: Arc<str>, address: &At<SocketAddr>) -> Result<Bound, BindError> {
     let open = || {
         let domain = Domain::for_address(address.value);
         let socket = Socket::new(domain, Type::STREAM, Some(Protocol::TCP))?;
@@ -74,7 +79,7 @@ fn bind(address: &At<SocketAddr>) -> Result<Bound, BindError> {
     };
     let place = address.at.to_string();
     match open() {
-        Ok((address, socket)) => Ok(Bound { address, socket, place }),
+        Ok((address, socket)) => Ok(Bound { key, address, socket, place }),
         Err(why) => Err(BindError { place, address: address.value, why }),
     }
 }

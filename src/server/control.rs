@@ -83,7 +83,14 @@ impl Inner {
     fn read(&self) -> Result<Snapshot, LoadError> {
         let config = self.files.read()?;
         let generated = || self.key.get();
-        let next = load::snapshot(&config, &self.live.cells, &self.live.metrics, &generated)?;
+        let next = load::snapshot(
+            &config,
+            &self.live.cells,
+            &self.live.tickets,
+            &self.live.metrics,
+            &generated,
+        )?;
+        load::warn(&next);
         for key in needs_restart(&self.started_with, &config) {
             tracing::warn!(key, "this change takes effect at the next start");
         }

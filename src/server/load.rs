@@ -5,6 +5,7 @@ use crate::model::{Secret, clock};
 use crate::observe::Metrics;
 use crate::pool::Cells;
 use crate::snapshot::{self, Snapshot, Surroundings, compile};
+use crate::tls::Tickets;
 use std::io;
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::path::PathBuf;
@@ -73,21 +74,30 @@ fn lookup(name: &str) -> io::Result<Vec<SocketAddr>> {
 pub(super) fn snapshot(
     config: &Config,
     cells: &Cells,
+    tickets: &Tickets,
     metrics: &Metrics,
     generated_key: &dyn Fn() -> Secret,
 ) -> Result<Snapshot, LoadError> {
     let now = clock::unix_now();
-    let around = Surroundings { cells, metrics, lookup: &lookup, generated_key, now };
+    let around = Surroundings { cells, metrics, tickets, lookup: &lookup, generated_key, now };
     Ok(compile(config, &around)?)
 }
 
-/// Whether `files` would load; changes nothing.
+/// Says what operators should know of a snapshot, although it is no fault.
+pub(super) fn warn(snapshot: &Snapshot) {
+    for warning in &snapshot.warnings {
+        tracing::warn!("{warning}");
+    }
+}
+
+/// Whether `files` would load, with what there is to say all the same; changes nothing.
 ///
 /// # Errors
 /// All faults.
-pub fn check(files: &Files) -> Result<(), LoadError> {
+pub fn check(files: &Files) -> Result<Vec<Fault>, LoadError> {
     let config = files.read()?;
     let stand_in = || Secret::new("stands in for the generated key".into());
-    snapshot(&config, &Cells::default(), &Metrics::new()?, &stand_in)?;
-    Ok(())
+    let tickets = Tickets::default();
+    let snapshot = snapshot(&config, &Cells::default(), &tickets, &Metrics::new()?, &stand_in)?;
+    Ok(snapshot.warnings)
 }

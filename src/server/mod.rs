@@ -5,11 +5,13 @@
 //!                                     health             checks, for the snapshot in force
 //!                                     admin              metrics and probes
 //!                                     sweep              forgets silent sessions of applications
+//!                                     certificates       taken up when their files change
 //!                                     control            SIGHUP, SIGUSR1
 //!                                     stop               SIGTERM, SIGINT
 //! ```
 
 mod bind;
+mod certificates;
 mod control;
 mod gate;
 mod generated_key;
@@ -25,8 +27,10 @@ use crate::admin::{Admin, Guard};
 use crate::config::{self, Config, LogFormat, LogLevel, LogOutput, Threads};
 use crate::observe::{AccessLog, Format, Level, Metrics, Output, start_diagnostics};
 use crate::pool::Cells;
-use crate::proxy::{Front, Gateway};
+use crate::proxy::Gateway;
 use crate::snapshot::Live;
+use crate::tls::Tickets;
+use certificates::CertificateFiles;
 use control::Control;
 use gate::Gate;
 use generated_key::GeneratedKey;
@@ -34,7 +38,6 @@ use health::HealthService;
 use pingora::server::configuration::ServerConf;
 use pingora::server::{RunArgs, Server};
 use pingora::services::background::background_service;
-use pingora::services::listening::Service as Listening;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -78,11 +81,13 @@ pub fn run(files: Files, on_open: OnOpen) -> Result<(), StartError> {
     let metrics = Metrics::new()?;
     let cells = Cells::default();
     let key = GeneratedKey::new(server.state_dir.clone());
-    let first = load::snapshot(&config, &cells, &metrics, &|| key.get())?;
+    let tickets = Tickets::default();
+    let first = load::snapshot(&config, &cells, &tickets, &metrics, &|| key.get())?;
+    load::warn(&first);
     let access_log = access_log(&server.log, &metrics).map_err(StartError::AccessLog)?;
     let sockets = bind::listeners(&server.listeners)?;
     let admin = bind::admin(&config.admin.address)?;
-    let live = Arc::new(Live::new(first, cells, metrics, access_log));
+    let live = Arc::new(Live::new(first, cells, tickets, metrics, access_log));
     let (closing, closed) = watch::channel(false);
     let (settled, first_round) = watch::channel(false);
     let (attentive, listening_to_signals) = watch::channel(false);
@@ -91,10 +96,8 @@ pub fn run(files: Files, on_open: OnOpen) -> Result<(), StartError> {
     pingora.bootstrap();
     let gateway = Gateway::new(Arc::clone(&live));
     let proxy = Arc::new(pingora_proxy::http_proxy(&pingora.configuration, gateway));
-    let front = Front::new(proxy, Arc::clone(&live));
-    let listening = Listening::new("listeners".into(), front);
     pingora.add_service(Gate::new(
-        listening,
+        proxy,
         sockets,
         Arc::clone(&live),
         vec![first_round, listening_to_signals],
@@ -108,6 +111,8 @@ pub fn run(files: Files, on_open: OnOpen) -> Result<(), StartError> {
     };
     pingora
         .add_service(background_service("health", HealthService::new(Arc::clone(&live), settled)));
+    let certificates = CertificateFiles::new(Arc::clone(&live));
+    pingora.add_service(background_service("certificates", certificates));
     pingora.add_service(background_service("admin", Admin::new(Arc::clone(&live), guard, admin)));
     pingora.add_service(background_service("sweep", Sweep::new(Arc::clone(&live))));
     let drain_timeout = server.drain_timeout;
@@ -135,6 +140,8 @@ fn pingora_conf(server: &config::Server) -> ServerConf {
     ServerConf {
         threads,
         upstream_keepalive_pool_size: POOL,
+        // services bring their own authorities; reading the machine's would panic on a bad one
+        ca_file: Some("/dev/null".to_owned()),
         // tries end when nobody is left to try, or time is up
         max_retries: usize::MAX,
         // `stop` has waited for open requests before Pingora hears of the signal
@@ -177,7 +184,7 @@ fn level(level: LogLevel) -> Level {
 /// What of a changed configuration takes effect only at the next start.
 fn needs_restart(old: &Config, new: &Config) -> Vec<&'static str> {
     let addresses = |config: &Config| {
-        config.server.listeners.iter().map(|listener| listener.value).collect::<Vec<_>>()
+        config.server.listeners.iter().map(|listener| listener.address.value).collect::<Vec<_>>()
     };
     let admin = |config: &Config| {
         let admin = &config.admin;

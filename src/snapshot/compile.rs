@@ -3,6 +3,7 @@
 
 use super::carrier::Place;
 use super::clash;
+use super::doors;
 use super::selections::Selections;
 use super::stickiness::{Stickiness, terms};
 use super::survey::{self, Addresses, Lookup};
@@ -17,9 +18,10 @@ use crate::config::{
 use crate::identity::TrustedProxies;
 use crate::model::{Backend, BackendId, Duty, RuleId, Secret, ServiceId, UnixTime};
 use crate::observe::Metrics;
-use crate::pool::{Cells, Check, Health, Member, Pool, Probe, Room};
+use crate::pool::{Cells, Check, Encryption, Health, Member, Pool, Probe, Room};
 use crate::rewriting::KeyPlace;
 use crate::routing::{Host, Index, Matchers, Path, path};
+use crate::tls::{Outbound, Tickets};
 use ahash::{AHashMap, AHashSet};
 use std::net::SocketAddr;
 use std::num::NonZeroU32;
@@ -31,6 +33,8 @@ pub struct Surroundings<'a> {
     pub cells: &'a Cells,
     /// Counters that stay.
     pub metrics: &'a Metrics,
+    /// The keys of session tickets that stay.
+    pub tickets: &'a Tickets,
     /// Looks up a host name.
     pub lookup: &'a Lookup<'a>,
     /// The key of this gateway, for where the operator gives none.
@@ -42,10 +46,17 @@ pub struct Surroundings<'a> {
 /// Compiles `config`.
 ///
 /// # Errors
-/// Host names that cannot be looked up, rings that are too large, and cookies that clash; all of
-/// them, each with its place.
+/// Host names that cannot be looked up, certificates that cannot be used, rings that are too large,
+/// and cookies that clash; all of them, each with its place.
 pub fn compile(config: &Config, around: &Surroundings<'_>) -> Result<Snapshot, Faults> {
-    let addresses = survey::survey(config, around.lookup).map_err(Faults::from)?;
+    let encrypted = doors::read(config, around.tickets, around.now);
+    let (addresses, encrypted) = match (survey::survey(config, around.lookup), encrypted) {
+        (Ok(addresses), Ok(encrypted)) => (addresses, encrypted),
+        (addresses, encrypted) => {
+            let all = addresses.err().into_iter().chain(encrypted.err());
+            return Err(all.flatten().collect::<Vec<_>>().into());
+        }
+    };
     let mut secrets = Secrets::new(around.generated_key);
     let hash_key = || match &config.hash_key {
         none if none.is_empty() => (around.generated_key)(),
@@ -57,7 +68,9 @@ pub fn compile(config: &Config, around: &Surroundings<'_>) -> Result<Snapshot, F
     let mut services = AHashMap::new();
     let mut in_order = Vec::new();
     for written in &config.services {
-        let service = Arc::new(service(written, &addresses, around, &mut selections));
+        let tls = encrypted.outbound.get(&written.id.value);
+        let service = service(written, &addresses, tls, around, &mut selections);
+        let service = Arc::new(service);
         services.insert(written.id.value.as_str(), Arc::clone(&service));
         in_order.push(service);
     }
@@ -90,15 +103,11 @@ pub fn compile(config: &Config, around: &Surroundings<'_>) -> Result<Snapshot, F
     for written in &config.rules {
         // the reader has seen to it that there is such a service
         let Some(service) = services.get(written.service.value.as_str()) else { continue };
-        let id = RuleId::from(written.id.value.as_str());
         let rule = Rule {
             subset: Some(written.subset.as_str()).filter(|v| !v.is_empty()).map(Arc::from),
             version_header: written.version_header.parse().ok(),
             rewrites_urls: written.url_rewriting,
-            stickiness: None,
-            metrics: around.metrics.rule(&service.pool.service, &id),
-            service: Arc::clone(service),
-            id,
+            ..rule(&written.id.value, service, around)
         };
         add(rule, written.affinity.as_ref(), &written.handshakes);
     }
@@ -107,16 +116,7 @@ pub fn compile(config: &Config, around: &Surroundings<'_>) -> Result<Snapshot, F
     for written in named {
         let Some(service) = services.get(written.id.value.as_str()) else { continue };
         // a space, which no rule of the operator's has
-        let id = RuleId::from(format!("service {}", written.id.value).as_str());
-        let rule = Rule {
-            subset: None,
-            version_header: None,
-            rewrites_urls: false,
-            stickiness: None,
-            metrics: around.metrics.rule(&service.pool.service, &id),
-            service: Arc::clone(service),
-            id,
-        };
+        let rule = rule(&format!("service {}", written.id.value), service, around);
         let at = add(rule, written.affinity.as_ref(), &written.handshakes);
         by_service.insert(written.id.value.as_str().into(), at);
     }
@@ -139,7 +139,23 @@ pub fn compile(config: &Config, around: &Surroundings<'_>) -> Result<Snapshot, F
         max_learned: config.server.limits.max_learned,
         trusted: TrustedProxies::new(&config.server.trusted_proxies),
         limits: limits(&config.server.limits),
+        doors: encrypted.doors,
+        warnings: encrypted.warnings,
     })
+}
+
+/// A rule that leads to `service` and asks for nothing more.
+fn rule(id: &str, service: &Arc<Service>, around: &Surroundings<'_>) -> Rule {
+    let id = RuleId::from(id);
+    Rule {
+        subset: None,
+        version_header: None,
+        rewrites_urls: false,
+        stickiness: None,
+        metrics: around.metrics.rule(&service.pool.service, &id),
+        service: Arc::clone(service),
+        id,
+    }
 }
 
 fn limits(limits: &config::Limits) -> Limits {
@@ -160,6 +176,7 @@ fn websocket(written: config::WebSocket) -> WebSocket {
 fn service(
     written: &config::Service,
     addresses: &Addresses,
+    tls: Option<&Arc<Outbound>>,
     around: &Surroundings<'_>,
     selections: &mut Selections<'_>,
 ) -> Service {
@@ -175,7 +192,12 @@ fn service(
         .iter()
         .filter_map(|backend| {
             let address = addresses.get(&backend.address.value)?;
-            Some(member(&id, backend, *address, check.is_some(), room, around))
+            let member = member(&id, backend, *address, check.is_some(), room, around);
+            let encryption = tls.map(|tls| Encryption {
+                name: tls.name_of(&backend.address.value).into(),
+                tls: Arc::clone(tls),
+            });
+            Some(Arc::new(member.with_encryption(encryption)))
         })
         .collect();
     let pool = Pool::new(id, members, check);
@@ -195,6 +217,7 @@ fn service(
     Service {
         crowd: around.cells.crowd(&pool.service),
         pool: Arc::new(pool),
+        tls: tls.cloned(),
         choices,
         split: Split::new(split),
         room,
@@ -233,7 +256,7 @@ fn member(
     checked: bool,
     room: Room,
     around: &Surroundings<'_>,
-) -> Arc<Member> {
+) -> Member {
     let backend = Backend {
         id: BackendId::from(written.id.value.as_str()),
         address,
@@ -252,7 +275,7 @@ fn member(
     let cell = around.cells.cell(service, &backend.id, address, start);
     let metrics = around.metrics.backend(service, &backend.id);
     let crowd = around.cells.crowd(service);
-    Arc::new(Member::new(backend, cell, crowd, checked, metrics).with_room(room))
+    Member::new(backend, cell, crowd, checked, metrics).with_room(room)
 }
 
 fn check(written: &config::HealthCheck) -> Check {

@@ -5,6 +5,7 @@ use crate::affinity::{Bursts, Learned};
 use crate::model::clock;
 use crate::observe::{AccessLog, Metrics};
 use crate::pool::Cells;
+use crate::tls::Tickets;
 use crate::websocket::Tunnels;
 use ahash::AHashSet;
 use arc_swap::ArcSwap;
@@ -23,6 +24,8 @@ pub struct Live {
     changed: watch::Sender<()>,
     /// Health marks.
     pub cells: Cells,
+    /// The keys of session tickets.
+    pub tickets: Tickets,
     /// Counters.
     pub metrics: Metrics,
     /// The line for each request.
@@ -40,7 +43,13 @@ pub struct Live {
 
 impl Live {
     /// Takes the first snapshot into service; not [`Self::serving`] yet.
-    pub fn new(first: Snapshot, cells: Cells, metrics: Metrics, access_log: AccessLog) -> Self {
+    pub fn new(
+        first: Snapshot,
+        cells: Cells,
+        tickets: Tickets,
+        metrics: Metrics,
+        access_log: AccessLog,
+    ) -> Self {
         metrics.generation.inc();
         show_fingerprints(&first, &metrics);
         Self {
@@ -51,6 +60,7 @@ impl Live {
             current: ArcSwap::from_pointee(first),
             changed: watch::Sender::new(()),
             cells,
+            tickets,
             metrics,
             access_log,
             serving: AtomicBool::new(false),

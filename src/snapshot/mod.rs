@@ -7,6 +7,7 @@ mod carrier;
 mod choices;
 mod clash;
 mod compile;
+mod doors;
 mod live;
 mod placement;
 mod reach;
@@ -18,6 +19,7 @@ mod target;
 pub use carrier::{Carrier, Codec, Place};
 pub use choices::{Choices, Split};
 pub use compile::{Surroundings, compile};
+pub use doors::{Door, Doors};
 pub use live::Live;
 pub use placement::{By, Caller, PlaceKey, Placement, Prefixes};
 pub use stickiness::{Burst, Stickiness, Text};
@@ -25,12 +27,14 @@ pub use survey::{Lookup, faults};
 pub use target::{ServiceHeader, Target, Unknown};
 
 use crate::affinity::Cutter;
+use crate::config::Fault;
 use crate::identity::TrustedProxies;
 use crate::model::RuleId;
 use crate::observe::{RuleMetrics, ServiceMetrics};
 use crate::pool::{Crowd, Member, Pool, Room};
 use crate::rewriting::KeyPlace;
 use crate::routing::{Index, path};
+use crate::tls::Outbound;
 use ahash::AHashMap;
 use http::{HeaderMap, HeaderName, Method};
 use std::borrow::Cow;
@@ -63,6 +67,10 @@ pub struct Snapshot {
     pub limits: Limits,
     /// Connections that outlive a request.
     pub websocket: WebSocket,
+    /// Listeners.
+    pub doors: Doors,
+    /// What operators should know, although it is no fault; each with its place.
+    pub warnings: Vec<Fault>,
 }
 
 /// Connections that outlive a request.
@@ -135,6 +143,8 @@ impl Rule {
 pub struct Service {
     /// Its backends.
     pub pool: Arc<Pool>,
+    /// How they are spoken to; `None`: plain HTTP.
+    pub tls: Option<Arc<Outbound>>,
     /// Who is next.
     pub choices: Choices,
     /// How new clients are split over versions.

@@ -2,10 +2,12 @@
 //! alone does not find. Looked for before anything is compiled, and also in what could be read of a
 //! file with other faults, so that the operator sees all of them at once.
 
-use super::clash;
 use super::reach::ways;
+use super::{clash, doors};
 use crate::balance::POINTS_PER_WEIGHT;
 use crate::config::{Backend, Config, Encoding, Fault, KeyOver, Policy, Service};
+use crate::model::UnixTime;
+use crate::tls::Tickets;
 use ahash::AHashMap;
 use std::io;
 use std::net::SocketAddr;
@@ -86,7 +88,10 @@ fn indistinct(config: &Config, addresses: &Addresses) -> Vec<Fault> {
 
 /// Those faults alone.
 pub fn faults(config: &Config, lookup: &Lookup<'_>) -> Vec<Fault> {
-    survey(config, lookup).err().unwrap_or_default()
+    let mut faults = survey(config, lookup).err().unwrap_or_default();
+    faults
+        .extend(doors::read(config, &Tickets::default(), UnixTime(0)).err().into_iter().flatten());
+    faults
 }
 
 fn address(backend: &Backend, lookup: &Lookup<'_>) -> io::Result<SocketAddr> {

@@ -44,6 +44,8 @@ mod services;
 mod sessions;
 mod spec2;
 mod subsets;
+mod tls;
+mod tls_backends;
 mod urls;
 mod websocket;
 mod written;

@@ -1,6 +1,6 @@
 //! `check`, `keygen` and the files that are shipped.
 
-use crate::harness::{Backend, Gateway, SECRET, Setup, check, stickfast};
+use crate::harness::{Authority, Backend, Files, Gateway, SECRET, Setup, check, stickfast};
 use std::fs;
 use std::path::Path;
 use std::process::Command;
@@ -210,6 +210,15 @@ fn an_absolute_time_of_more_than_fourteen_periods_is_a_fault() {
 
 #[test]
 fn every_shipped_file_is_valid() {
+    let (files, authority) = (Files::new(), Authority::new("ca"));
+    files.pair("app", &authority.issue(&["app.test"]));
+    files.put("ca.pem", &authority.pem());
+    let named = [
+        ("TLS_CERT", "app.pem"),
+        ("TLS_KEY", "app.key"),
+        ("CLIENT_CA", "ca.pem"),
+        ("BACKEND_CA", "ca.pem"),
+    ];
     let conf = Path::new(env!("CARGO_MANIFEST_DIR")).join("conf");
     let mut checked = 0;
     for entry in fs::read_dir(conf).expect("conf/ is there") {
@@ -224,6 +233,7 @@ fn every_shipped_file_is_valid() {
                 ("AFFINITY_KEY", "a key for the tests"),
                 ("OLD_AFFINITY_KEY", "an older key of the tests"),
             ])
+            .envs(named.map(|(variable, file)| (variable, files.path(file))))
             .output()
             .unwrap();
         let faults = String::from_utf8_lossy(&output.stderr);

@@ -7,6 +7,7 @@ use crate::observe::Metrics;
 use crate::pool::Cells;
 use crate::server::{Files, kept_key};
 use crate::snapshot::{Snapshot, Surroundings, compile};
+use crate::tls::Tickets;
 use std::net::ToSocketAddrs;
 
 /// One configuration, away from any gateway.
@@ -51,6 +52,11 @@ impl Offline {
         // one that waits for its first check would serve nobody
         for service in &mut config.services {
             service.health_check = None;
+            service.tls = None;
+        }
+        // what it would be encrypted with need not be at hand here, and changes nothing
+        for listener in &mut config.server.listeners {
+            listener.tls = None;
         }
         Self::lay_out(config, kept_key, now)
     }
@@ -75,6 +81,7 @@ impl Offline {
         let around = Surroundings {
             cells: &cells,
             metrics: &metrics,
+            tickets: &Tickets::default(),
             lookup: &|name| name.to_socket_addrs().map(Iterator::collect),
             generated_key: &|| kept_key.clone().unwrap_or_else(stand_in),
             now,

@@ -84,6 +84,8 @@ fn backends(cluster: &mut Section, page: &mut Page) -> Result<Backends, ImportEr
     let mut facts = Backends::default();
     let mut names = Names::default();
     let (mut written, mut lines) = (0, Page::default());
+    // a service of ours speaks TLS to all of its backends, or to none
+    let mut first = None;
     for (key, mut destination) in cluster.sections("Destinations")? {
         let Some(text) = destination.text("Address")? else {
             return Err(destination.refuse("`Address` is missing"));
@@ -100,8 +102,11 @@ fn backends(cluster: &mut Section, page: &mut Page) -> Result<Backends, ImportEr
         let id = id.unwrap_or_default();
         let line = format!("{{ {id}address: {} }}", scalar(&address.target));
         facts.respelled |= address.is_named || text.ends_with('/');
+        let others = *first.get_or_insert(address.https) != address.https;
         let not_yet = if address.https && !import.has(Feature::HttpsBackends) {
             Some(format!("https: {text}"))
+        } else if others {
+            Some(format!("http and https in one service: {text}"))
         } else if !address.path.is_empty() {
             Some(format!("a path before that of the request: {text}"))
         } else {

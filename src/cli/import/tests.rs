@@ -90,7 +90,7 @@ fn the_example_of_spec_5_as_text() {
 }
 
 #[test]
-fn https_backends_of_the_spec_are_left_out_until_they_are_built() {
+fn https_backends_of_the_spec_speak_tls_where_that_is_built() {
     let json = cluster(r#""X":1"#).replace("http://10.0.0.1", "https://xxx.lt");
     assert_snapshot!(yaml(&json, false), @"
     services:
@@ -111,6 +111,16 @@ fn https_backends_of_the_spec_are_left_out_until_they_are_built() {
     router:
       rules:
     ");
+}
+
+#[test]
+fn a_service_speaks_one_of_http_and_https() {
+    let mixed = r#"{"ReverseProxy":{"Clusters":{"a":{"Destinations":{
+        "d1":{"Address":"https://10.0.0.1"},"d2":{"Address":"http://10.0.0.2"}}}}}}"#;
+    let imported = yarp(mixed).unwrap();
+    assert!(imported.yaml.contains("{ id: d1, address: 10.0.0.1:443 }"), "{}", imported.yaml);
+    assert!(imported.yaml.contains("http and https in one service"), "{}", imported.yaml);
+    assert!(!imported.yaml.contains("- { id: d2"), "{}", imported.yaml);
 }
 
 #[test]

@@ -23,6 +23,7 @@ fn service_with(health: &[(&str, Health)], room: Room) -> Service {
     let selection = Arc::new(Selection::RoundRobin(Arc::new(turns)));
     let second = Duration::from_secs(1);
     Service {
+        tls: None,
         metrics: Metrics::new().unwrap().service(&pool.service),
         pool: Arc::new(pool),
         choices: Choices::of_all(selection),

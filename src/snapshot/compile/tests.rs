@@ -20,6 +20,7 @@ impl Process {
         let around = Surroundings {
             cells: &self.cells,
             metrics: &self.metrics,
+            tickets: &Tickets::default(),
             lookup: &|name| match name {
                 "known.internal:80" => Ok(vec![([10, 0, 0, 7], 80).into()]),
                 _ => Err(io::Error::other("no such name")),

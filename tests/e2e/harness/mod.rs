@@ -16,6 +16,7 @@ mod scrape;
 mod setup;
 mod speaking;
 mod tests;
+mod tls;
 mod wire;
 
 pub(crate) use backend::{Backend, Behaviour, Page};
@@ -26,6 +27,7 @@ pub(crate) use program::stickfast;
 pub(crate) use scrape::Scrape;
 pub(crate) use setup::{SECRET, Setup, check};
 pub(crate) use speaking::{skip_head, speaking};
+pub(crate) use tls::{Authority, Files, Pair, TlsBackend, TlsClient, TlsWire};
 pub(crate) use wire::Wire;
 
 use std::thread;

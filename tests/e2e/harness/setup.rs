@@ -11,6 +11,7 @@ pub(crate) const SECRET: &str = "a-secret-that-only-tests-know-0123456789";
 /// A configuration file in the making. Its [`Display`] is the YAML.
 #[derive(Clone)]
 pub(crate) struct Setup {
+    listeners: String,
     server: Vec<String>,
     admin: String,
     services: Vec<Service>,
@@ -32,6 +33,7 @@ impl Setup {
     /// One service, `app`, that serves everything; no affinity; access log in JSON.
     pub(crate) fn of(backends: &[&Backend]) -> Self {
         let empty = Self {
+            listeners: "{ address: \"127.0.0.1:0\" }".to_owned(),
             server: vec!["log: { format: json }".to_owned()],
             admin: "{ address: \"127.0.0.1:0\" }".to_owned(),
             services: Vec::new(),
@@ -96,6 +98,18 @@ impl Setup {
         self
     }
 
+    /// The listeners, each the inside of a flow mapping, instead of one on any free port.
+    pub(crate) fn listeners(mut self, listeners: &[&str]) -> Self {
+        let all: Vec<_> = listeners.iter().map(|inside| format!("{{ {inside} }}")).collect();
+        self.listeners = all.join(", ");
+        self
+    }
+
+    /// One listener on any free port, with this `tls` (the inside of a flow mapping).
+    pub(crate) fn encrypted(self, tls: &str) -> Self {
+        self.listeners(&[&format!("address: \"127.0.0.1:0\", tls: {{ {tls} }}")])
+    }
+
     /// The `admin` section, as a flow mapping.
     pub(crate) fn admin(mut self, section: &str) -> Self {
         section.clone_into(&mut self.admin);
@@ -146,7 +160,7 @@ impl Setup {
 
 impl Display for Setup {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        writeln!(f, "gateway:\n  server:\n    listeners: [{{ address: \"127.0.0.1:0\" }}]")?;
+        writeln!(f, "gateway:\n  server:\n    listeners: [{}]", self.listeners)?;
         // Set by the harness: keeps a test's files apart and the expansion of names in use.
         writeln!(f, "    stateDir: \"${{STICKFAST_TEST_DIR}}\"")?;
         for line in &self.server {
