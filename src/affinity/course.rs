@@ -125,19 +125,21 @@ pub enum Course<'p> {
 pub fn course(resolution: Resolution<'_>, policies: Policies) -> Course<'_> {
     match resolution {
         Resolution::Bound { member, kept, home: Some(home), .. }
+        | Resolution::Draining { member, kept, home: Some(home), .. }
+        | Resolution::Down { member, kept, home: Some(home) }
             if policies.failback == Failback::Immediate =>
         {
             Course::Return { home, from: member, kept }
         }
         Resolution::Bound { member, kept, refresh, .. } => Course::Stay { member, kept, refresh },
-        Resolution::Draining { member, kept, refresh, idle } => match policies.on_draining {
+        Resolution::Draining { member, kept, refresh, idle, .. } => match policies.on_draining {
             OnDraining::Keep => Course::Stay { member, kept, refresh },
             OnDraining::RedistributeWhenIdle if !idle => Course::Stay { member, kept, refresh },
             OnDraining::RedistributeWhenIdle | OnDraining::Redistribute => {
                 leave(Cause::Draining, member, Some(kept))
             }
         },
-        Resolution::Down { member, kept } => match policies.on_unhealthy {
+        Resolution::Down { member, kept, .. } => match policies.on_unhealthy {
             OnUnhealthy::Redistribute => leave(Cause::Unhealthy, member, Some(kept)),
             OnUnhealthy::ServeOnce => Course::Once { cause: Cause::Unhealthy, member, kept },
             OnUnhealthy::Reject => Course::Reject(Cause::Unhealthy),

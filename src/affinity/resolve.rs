@@ -60,6 +60,8 @@ pub enum Resolution<'p> {
         refresh: bool,
         /// Whether the client has been silent since its key was due.
         idle: bool,
+        /// Where the client belongs, as above.
+        home: Option<&'p Arc<Member>>,
     },
     /// Its backend is known, but cannot serve.
     Down {
@@ -67,6 +69,8 @@ pub enum Resolution<'p> {
         member: &'p Arc<Member>,
         /// What of the key stays.
         kept: Kept,
+        /// Where the client belongs, as above.
+        home: Option<&'p Arc<Member>>,
     },
     /// Its backend is no longer part of the service.
     Gone {
@@ -169,8 +173,8 @@ fn by_ability<'p>(
 ) -> Resolution<'p> {
     match member.ability() {
         Ability::Anyone => Resolution::Bound { member, kept, refresh, home },
-        Ability::BoundOnly => Resolution::Draining { member, kept, refresh, idle },
-        Ability::Emergency | Ability::Nobody => Resolution::Down { member, kept },
+        Ability::BoundOnly => Resolution::Draining { member, kept, refresh, idle, home },
+        Ability::Emergency | Ability::Nobody => Resolution::Down { member, kept, home },
     }
 }
 

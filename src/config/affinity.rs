@@ -11,8 +11,8 @@ use super::section::{Reader, Section};
 use super::session_source;
 use super::syntax::{is_host_name, is_token};
 use super::written::{
-    Affinity, Cookie, Encoding, Failback, HandshakeAffinity, Key, OnDraining, OnFull, OnMissing,
-    OnUnhealthy, Prefix, SameSite, Secure, Service,
+    Affinity, Cookie, Encoding, Failback, HandshakeAffinity, Key, Method, OnDraining, OnFull,
+    OnMissing, OnUnhealthy, Prefix, SameSite, Secure, Service,
 };
 use crate::model::Secret;
 use std::time::Duration;
@@ -355,7 +355,8 @@ fn check_prefix(cookie: &Section, read: &Cookie) {
 
 /// Only a sealed key says where its client belongs, and when it was here last.
 fn check_unsealed(section: &Section, affinity: &Affinity) {
-    if affinity.encoding == Encoding::Secure {
+    let carries = affinity.methods.iter().any(|method| *method != Method::SourceIp);
+    if affinity.encoding == Encoding::Secure && (carries || affinity.envelope.is_some()) {
         return;
     }
     let needs = [

@@ -176,7 +176,7 @@ fn check_subset(rule: &Section, subset: &At<String>, service: &str, services: &[
 fn url_rewriting(rule: &mut Section, affinity: Option<&Affinity>) -> bool {
     let written = rule.value("urlRewriting", Scalar::flag).unwrap_or(false);
     let in_url = |method: &Method| matches!(method, Method::Query | Method::Path);
-    let rides = affinity.is_none_or(|affinity| affinity.methods.iter().any(in_url));
+    let rides = affinity.is_some_and(|affinity| affinity.methods.iter().any(in_url));
     if written && !rides {
         let at = rule.blame(&["urlRewriting"]);
         let cure = "add query or path to `sessionAffinity.methods`";

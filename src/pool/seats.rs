@@ -3,6 +3,7 @@
 //! never the count.
 
 use super::member::Member;
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
@@ -49,13 +50,13 @@ impl Room {
 impl Seats {
     /// How many there are.
     pub fn taken(&self) -> u32 {
-        self.taken.load(Ordering::Relaxed)
+        self.taken.load(Ordering::SeqCst)
     }
 
     /// Those, and the clients that are bound to this backend and wait for it: what is there for new
     /// clients comes after both.
     pub fn spoken_for(&self) -> u32 {
-        self.taken().saturating_add(self.awaited.load(Ordering::Relaxed))
+        self.taken().saturating_add(self.awaited.load(Ordering::SeqCst))
     }
 }
 
@@ -175,7 +176,9 @@ pub async fn wait(whom: For<'_>, room: Room, seat: impl FnMut() -> Option<Seat>)
     };
     let seated = async {
         loop {
-            let notified = freed.notified();
+            let mut notified = pin!(freed.notified());
+            // in the queue before the look: two that are woken at once must be two
+            notified.as_mut().enable();
             if let Some(seat) = seat() {
                 return seat;
             }
@@ -294,5 +297,28 @@ mod tests {
         assert!(matches!(queue(Arc::clone(&member)).await, Waited::TooMany));
         assert!(matches!(first.await.unwrap(), Waited::InVain));
         assert_eq!(member.crowd().waiting(), 0);
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn two_seats_that_free_at_once_wake_two() {
+        let room = Room { per_backend: 2, pending: 9, patience: Duration::from_mins(10) };
+        let member = members_with_room(&[("b1", 1)], Health::Healthy, room).remove(0);
+        for _ in 0..500 {
+            let held: Vec<_> = (0..2).filter_map(|_| Seat::take(&member)).collect();
+            let queue = |member: Arc<Member>| async move {
+                let seat = || Seat::take(&member);
+                wait(For::Backend(&member), member.room(), seat).await
+            };
+            let waiting = [0, 1].map(|_| tokio::spawn(queue(Arc::clone(&member))));
+            while member.crowd().waiting() < 1 {
+                tokio::task::yield_now().await;
+            }
+            drop(held);
+            let mut seats = Vec::new();
+            for waiting in waiting {
+                seats.push(waiting.await.unwrap());
+            }
+            assert!(seats.iter().all(|waited| matches!(waited, Waited::Seated(_))));
+        }
     }
 }

@@ -6,7 +6,7 @@ use super::decide::{self, Choice, Wish, Within};
 use super::front::ClientIo;
 use super::refusal::Refusal;
 use super::respond::TUNNEL_TIMEOUT;
-use crate::affinity::course::{WhenFull, when_full};
+use crate::affinity::course::{OnUnhealthy, WhenFull, when_full};
 use crate::model::Cause;
 use crate::pool::{For, Member, Seat, Waited, wait};
 use crate::snapshot::{Choices, Live, PlaceKey, Rule, Snapshot, Timeouts};
@@ -70,6 +70,10 @@ async fn find_seat(
                 ctx.panicked = true;
                 member
             }
+            Choice::Lost(member) => {
+                lost(ctx, rule, &member)?;
+                continue;
+            }
             Choice::Full(member) => match full(session, ctx, rule, &member).await? {
                 Some(seat) => return Ok(seat),
                 None => continue,
@@ -83,6 +87,24 @@ async fn find_seat(
             return Ok(seat);
         }
     }
+}
+
+/// The bound backend serves no more since the key was read: the policy for that decides.
+fn lost(ctx: &mut Ctx, rule: &Rule, member: &Arc<Member>) -> std::result::Result<(), Refusal> {
+    let (Some(stickiness), Some(bond)) = (&rule.stickiness, &mut ctx.bond) else { return Ok(()) };
+    if let Some(here) = bond.until_then.take() {
+        *bond = *here;
+        return Ok(());
+    }
+    ctx.brought = Cause::Unhealthy.brought();
+    ctx.cause = Some(Cause::Unhealthy);
+    ctx.from = Some(member.backend.id.clone());
+    match stickiness.policies.on_unhealthy {
+        OnUnhealthy::Redistribute => bond.moves_elsewhere(stickiness.policies),
+        OnUnhealthy::ServeOnce => bond.visits_elsewhere(),
+        OnUnhealthy::Reject => return Err(Refusal::NotBound),
+    }
+    Ok(())
 }
 
 /// The bound backend is full: waits there, or lets the client go elsewhere.
@@ -130,11 +152,12 @@ async fn queue(
         Choice::Bound(member) | Choice::Placed(member) | Choice::Panic(member) => {
             Seat::take(&member)
         }
-        Choice::Full(_) | Choice::Crowded | Choice::Nobody => None,
+        Choice::Lost(_) | Choice::Full(_) | Choice::Crowded | Choice::Nobody => None,
     };
     let crowd = &*rule.service.crowd;
+    // one that may not use every seat must not be woken in the place of one that may
     let whom = match &ctx.within {
-        Within::Any | Within::Rather(_) if ctx.tried.is_empty() => For::Anyone(crowd),
+        Within::Any if ctx.tried.is_empty() => For::Anyone(crowd),
         Within::Any | Within::Rather(_) | Within::Only(_) => For::Some(crowd),
     };
     while_client_stays(session, wait(whom, rule.service.room, seat)).await

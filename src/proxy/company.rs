@@ -6,7 +6,6 @@ use super::ctx::Ctx;
 use super::decide::{self, Choice, Wish, Within};
 use super::front::ClientIo;
 use crate::affinity::{Joined, Pick};
-use crate::model::Cause;
 use crate::pool::{Ability, Member};
 use crate::snapshot::{Burst, Live, Rule};
 use http::header::USER_AGENT;
@@ -27,7 +26,8 @@ pub(super) struct Fresh {
 pub(super) fn choose(session: &Session, ctx: &mut Ctx, rule: &Rule, live: &Live) -> Choice {
     let burst = rule.stickiness.as_ref().map(|stickiness| stickiness.burst);
     let burst = burst.filter(|burst| burst.same_connection || burst.window_ms > 0);
-    let is_new = ctx.bond.is_none() && ctx.cause == Some(Cause::NoKey) && ctx.stamps;
+    // whatever it brought holds no longer, or it brought nothing
+    let is_new = ctx.bond.is_none() && ctx.cause.is_some() && ctx.stamps;
     let mut buffer = [0; 16];
     let Some(burst) = burst.filter(|_| is_new) else {
         return decide::choose(wish(ctx, rule, &mut buffer));
@@ -92,7 +92,7 @@ fn together(
             Choice::Bound(m) | Choice::Placed(m) | Choice::Panic(m) => {
                 Some(Pick { backend: m.backend.id.clone(), tag: rand::random() })
             }
-            Choice::Full(_) | Choice::Crowded | Choice::Nobody => None,
+            Choice::Lost(_) | Choice::Full(_) | Choice::Crowded | Choice::Nobody => None,
         };
         own = Some(choice);
         pick

@@ -164,8 +164,11 @@ fn carry_out(header: &mut RequestHeader, changes: Changes) -> std::result::Resul
     for name in changes.dropped {
         header.remove_header(&name);
     }
-    if let Some((name, value)) = changes.unwrapped {
-        put(header.insert_header(name, value))?;
+    for (name, lines) in changes.unwrapped {
+        header.remove_header(&name);
+        for line in lines {
+            put(header.append_header(name.clone(), line))?;
+        }
     }
     if let Some(lines) = changes.cookies {
         header.remove_header(&COOKIE);

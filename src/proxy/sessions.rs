@@ -5,7 +5,7 @@ use super::ctx::Ctx;
 use super::decide::{self, Written};
 use crate::affinity::app_session::{Role, SetBy, Source, set_by, wrap};
 use crate::affinity::{AppSession, Learnt, Stamp};
-use crate::model::{Did, UnixTime};
+use crate::model::{Cause, Did, UnixTime};
 use crate::pool::Member;
 use crate::snapshot::{Live, Rule, Stickiness, Text};
 use http::HeaderValue;
@@ -13,6 +13,9 @@ use http::header::SET_COOKIE;
 use pingora::Result;
 use pingora::http::ResponseHeader;
 use std::sync::Arc;
+
+/// Seconds for which a session is remembered that no backend here has minted.
+const UNCONFIRMED: u32 = 60;
 
 /// What a response says of the client's binding, for the application's sessions.
 pub(super) struct Word<'a> {
@@ -105,19 +108,46 @@ impl Word<'_> {
             if minted.ends {
                 ended = true;
             } else {
-                live.learned.bind(key(minted.value), learnt(&self.here(ctx)));
+                live.learned.bind(key(minted.value), learnt(&self.of(at, minted.value, ctx)));
                 bound = true;
             }
         }
-        for value in brought() {
+        // one is enough: a client that names many must not drive out the sessions of others
+        for value in brought().take(1) {
             if ended {
                 live.learned.forget(key(value));
-            } else if matches!(self.stamp, Stamp::Bind(_)) {
-                live.learned.bind(key(value), learnt(self.written));
+            } else if matches!(self.stamp, Stamp::Bind(_))
+                && let Some(idle) = self.worth(ctx, response)
+            {
+                live.learned.bind(key(value), Learnt { idle, ..learnt(self.written) });
                 bound = true;
             }
         }
         bound
+    }
+
+    /// How long a session is remembered that the client has brought: one that was known, as long as
+    /// any; one that nobody has minted here, which may be made up, until it is used again.
+    fn worth(&self, ctx: &Ctx, response: &ResponseHeader) -> Option<u32> {
+        let idle = self.stickiness.terms.idle;
+        match ctx.cause {
+            Some(
+                Cause::NoKey
+                | Cause::Unreadable
+                | Cause::UnknownKey
+                | Cause::IdleExpired
+                | Cause::TooOld,
+            ) => (!is_refusal(response)).then_some(idle.min(UNCONFIRMED)),
+            Some(
+                Cause::WrongIncarnation
+                | Cause::Gone
+                | Cause::Unhealthy
+                | Cause::Draining
+                | Cause::Full
+                | Cause::OtherSubset,
+            )
+            | None => Some(idle),
+        }
     }
 
     /// Puts the key before what the application sends, or before what the client brought, where
@@ -135,8 +165,8 @@ impl Word<'_> {
         };
         let speaks = minted(session, response, self.now).next().is_some();
         if speaks {
-            let here = self.here(ctx);
-            let wrapped = |set: &SetBy<'_>| Some(wrap(&key(&here)?, set.value));
+            let wrapped =
+                |set: &SetBy<'_>| Some(wrap(&key(&self.of(at, set.value, ctx))?, set.value));
             match &session.source {
                 Source::Header(name) => {
                     let value = minted(session, response, self.now).find(|set| !set.ends);
@@ -167,7 +197,7 @@ impl Word<'_> {
             return Ok(true);
         }
         let mut brought = ctx.sessions.iter().filter(|(of, _)| *of == at);
-        let moved = matches!(self.stamp, Stamp::Bind(_));
+        let moved = matches!(self.stamp, Stamp::Bind(_)) || self.has_returned(ctx);
         let Some((_, value)) = brought.next().filter(|_| moved) else { return Ok(false) };
         let Some(value) = key(self.written).map(|key| wrap(&key, value)) else { return Ok(false) };
         match &session.source {
@@ -186,15 +216,27 @@ impl Word<'_> {
         Ok(true)
     }
 
-    /// The binding to the backend that answered: what it mints is there, also when the client was
-    /// only its guest.
-    fn here(&self, ctx: &Ctx) -> Written {
-        if Arc::ptr_eq(self.written.member(), self.answered) {
+    /// Whether the client was called home, and is there.
+    fn has_returned(&self, ctx: &Ctx) -> bool {
+        ctx.bond.as_ref().is_some_and(|bond| {
+            bond.until_then.is_some() && Arc::ptr_eq(&bond.member, self.answered)
+        })
+    }
+
+    /// The binding of a session that a response names: what is new there is with the backend that
+    /// answered, also when the client was only its guest; what the client has brought is not new.
+    fn of(&self, at: usize, value: &[u8], ctx: &Ctx) -> Written {
+        let brought = ctx.sessions.iter().any(|(of, name)| *of == at && name.as_slice() == value);
+        if brought || Arc::ptr_eq(self.written.member(), self.answered) {
             return self.written.clone();
         }
         let stamp = Stamp::Bind(None);
         decide::written(&stamp, ctx.bond.as_ref(), self.answered, self.tag, self.now)
     }
+}
+
+fn is_refusal(response: &ResponseHeader) -> bool {
+    response.status.is_client_error() || response.status.is_server_error()
 }
 
 /// A piece of a valid value, behind a key, is a valid value.

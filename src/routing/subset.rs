@@ -12,8 +12,11 @@ pub struct Named<'v> {
     pub version: Option<&'v str>,
 }
 
-/// Longest value that is looked at.
+/// Longest value that is looked at, and how often one is taken apart: what a client sends must not
+/// cost more than a few look-ups.
 const MAX_VALUE: usize = 512;
+const MAX_LABELS: usize = 10;
+const MAX_SPLITS: usize = 4;
 
 /// What `value` names of what is there: `knows` tells whether a service has a version (or, without
 /// one, whether there is such a service). `None`: nothing.
@@ -39,7 +42,8 @@ fn plain<'v>(value: &'v str, knows: &impl Fn(Named<'v>) -> bool) -> Option<Named
         let (version, service) = (value.get(..at)?, value.get(at + 2..)?);
         Some(Named { service, version: Some(version) })
     };
-    let mut all = std::iter::once(whole).chain(value.match_indices("--").filter_map(split));
+    let mut all =
+        std::iter::once(whole).chain(value.match_indices("--").take(MAX_SPLITS).filter_map(split));
     all.find(|named| knows(*named))
 }
 
@@ -57,6 +61,7 @@ fn istio(value: &str) -> Option<(&str, &str)> {
 /// `name.ns.svc.cluster.local`, and the same without its last labels, one after the other.
 fn names_of(host: &str) -> impl Iterator<Item = &str> {
     std::iter::successors(Some(host), |name| name.rsplit_once('.').map(|(shorter, _)| shorter))
+        .take(MAX_LABELS)
 }
 
 /// The value by which [`named`] finds the same again, with the same `knows`: the short one, or

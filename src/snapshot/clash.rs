@@ -68,6 +68,7 @@ pub(super) fn faults(config: &Config) -> Vec<Fault> {
             ));
         }
     }
+    faults.extend(headers(config));
     faults
 }
 
@@ -77,12 +78,12 @@ fn sessions(config: &Config, is_ours: impl Fn(&str) -> bool) -> Vec<Fault> {
         affinity.learn.iter().chain(&affinity.envelope).map(move |source| (affinity, source))
     });
     let taken = sessions.filter_map(|(affinity, source)| {
-        let carries_key = affinity.methods.contains(&Method::Header);
         let taken = match source {
             SessionSource::Cookie(name) => {
                 is_ours(name) || affinity.adopt.iter().any(|adopt| adopt.cookie == *name)
             }
-            SessionSource::Header(name) => carries_key && affinity.header_name == *name,
+            // told with all other headers
+            SessionSource::Header(_) => false,
         };
         let (SessionSource::Cookie(name) | SessionSource::Header(name)) = source;
         taken.then(|| {
@@ -93,6 +94,33 @@ fn sessions(config: &Config, is_ours: impl Fn(&str) -> bool) -> Vec<Fault> {
         })
     });
     taken.collect()
+}
+
+/// Headers with two meanings under one rule.
+fn headers(config: &Config) -> Vec<Fault> {
+    let mut faults = Vec::new();
+    for rule in &config.rules {
+        for affinity in rule.affinities() {
+            let sessions = affinity.learn.iter().chain(&affinity.envelope);
+            let sessions = sessions.filter_map(|source| match source {
+                SessionSource::Header(name) => Some(name.as_str()),
+                SessionSource::Cookie(_) => None,
+            });
+            let key = affinity.methods.contains(&Method::Header).then_some(&*affinity.header_name);
+            let named = config.service_header.as_ref().map(|header| header.name.as_str());
+            let others = [&*affinity.expose_backend, &*rule.version_header];
+            let all = sessions.chain(key).chain(named).chain(others).filter(|n| !n.is_empty());
+            let mut seen = AHashSet::new();
+            faults.extend(all.filter(|name| !seen.insert(name.to_owned())).map(|name| {
+                affinity.at.fault(
+                    format!("the header {name} has two meanings under rule {}", rule.id.value),
+                    "give headerName, exposeBackend, versionHeader, serviceHeader and the \
+                     application's session a header each",
+                )
+            }));
+        }
+    }
+    faults
 }
 
 fn same_keys(one: &Affinity, other: &Affinity) -> bool {

@@ -8,7 +8,7 @@ use super::selections::Selections;
 use super::stickiness::{Stickiness, terms};
 use super::survey::{self, Addresses, Lookup};
 use super::target::ServiceHeader;
-use super::{Limits, Reconnect, Rule, Service, Snapshot, Split, Timeouts, WebSocket};
+use super::{HeaderKey, Limits, Reconnect, Rule, Service, Snapshot, Split, Timeouts, WebSocket};
 use crate::affinity::{Cutter, KeyRing};
 use crate::balance::POINTS_PER_WEIGHT;
 use crate::config::{
@@ -127,6 +127,7 @@ pub fn compile(config: &Config, around: &Surroundings<'_>) -> Result<Snapshot, F
     Ok(Snapshot {
         index: Index::build(&config.rules.iter().map(matchers).collect::<Vec<_>>()),
         url_keys: url_keys(all.clone()),
+        header_keys: header_keys(all.clone()),
         cutter: Cutter::new(all.clone().filter_map(|r| r.stickiness.as_ref()?.names.as_ref()))
             .with_enveloped(all.filter_map(|r| r.stickiness.as_ref()?.enveloped_cookie())),
         rules: rules.into(),
@@ -224,6 +225,25 @@ fn service(
         timeouts,
         metrics,
     }
+}
+
+/// Every header in which some rule writes sealed keys, once.
+fn header_keys<'r>(rules: impl Iterator<Item = &'r Rule>) -> Box<[HeaderKey]> {
+    let mut all: Vec<HeaderKey> = Vec::new();
+    for stickiness in rules.filter_map(|rule| rule.stickiness.as_ref()) {
+        let carriers = stickiness.carriers.iter().filter_map(|carrier| match &carrier.place {
+            Place::Header(name) => Some(HeaderKey { name: name.clone(), wraps: false }),
+            Place::Cookie | Place::Url(_) => None,
+        });
+        let wrapped = stickiness.enveloped_header();
+        let wrapped = wrapped.map(|name| HeaderKey { name: name.clone(), wraps: true });
+        for key in carriers.chain(wrapped) {
+            if !all.contains(&key) {
+                all.push(key);
+            }
+        }
+    }
+    all.into()
 }
 
 /// Every parameter of a URL that some rule reads, once.

@@ -55,6 +55,8 @@ pub struct Snapshot {
     pub service_header: Option<ServiceHeader>,
     /// Where in URLs the keys of any rule ride, each once.
     pub url_keys: Box<[KeyPlace]>,
+    /// Headers in which some rule writes keys.
+    pub header_keys: Box<[HeaderKey]>,
     /// The rule for requests that name this service; empty without such a header.
     by_service: AHashMap<Box<str>, usize>,
     /// Sessions of applications that are remembered, at most.
@@ -89,6 +91,15 @@ pub enum Reconnect {
     Sticky,
     /// Anywhere; its key stays as it is.
     Anew,
+}
+
+/// A header that may hold a key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HeaderKey {
+    /// Its name.
+    pub name: HeaderName,
+    /// Whether the application's own value is behind the key.
+    pub wraps: bool,
 }
 
 /// What a client may take.

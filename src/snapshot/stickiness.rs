@@ -4,7 +4,7 @@ use super::carrier::{Carrier, Codec, Place};
 use super::placement::{By, Placement, Prefixes};
 use super::selections::Selections;
 use crate::affinity::app_session::{Role, Source};
-use crate::affinity::cookies::{carries, value_of};
+use crate::affinity::cookies::value_of;
 use crate::affinity::course::{Failback, OnDraining, OnFull, OnMissing, OnUnhealthy};
 use crate::affinity::formats::{Carrier as Rides, Format, Over, Reading, Table, Target};
 use crate::affinity::sealed::{OpenBuffer, associated};
@@ -160,7 +160,8 @@ impl Stickiness {
     /// essential or the client has consented to cookies.
     pub fn may_write(&self, headers: &HeaderMap) -> bool {
         let in_cookie = self.stamped().is_some_and(|(_, c)| c.place == Place::Cookie);
-        self.consent.as_ref().filter(|_| in_cookie).is_none_or(|name| carries(headers, name))
+        let asked = self.consent.as_ref().filter(|_| in_cookie);
+        asked.is_none_or(|name| value_of(headers, name).is_some_and(consents))
     }
 
     /// The way of a key that responses write: the first in a cookie or a header, by its place among
@@ -199,6 +200,14 @@ impl Stickiness {
         self.sessions.iter().find_map(|session| match (&session.source, session.role) {
             (Source::Cookie(name), Role::Envelope) => Some(&**name),
             (Source::Cookie(_), Role::Learnt) | (Source::Header(_), _) => None,
+        })
+    }
+
+    /// The application's session header that goes in an envelope.
+    pub fn enveloped_header(&self) -> Option<&HeaderName> {
+        self.sessions.iter().find_map(|session| match (&session.source, session.role) {
+            (Source::Header(name), Role::Envelope) => Some(name),
+            (Source::Header(_), Role::Learnt) | (Source::Cookie(_), _) => None,
         })
     }
 
@@ -247,6 +256,12 @@ impl Stickiness {
         let written = self.names.as_ref().map(|_| self.set_cookie.clearing(https));
         written.into_iter().chain(other)
     }
+}
+
+/// Banners write a refusal into the same cookie.
+fn consents(value: &[u8]) -> bool {
+    let refusals = ["", "0", "false", "no", "denied", "rejected"];
+    !refusals.iter().any(|refusal| value.eq_ignore_ascii_case(refusal.as_bytes()))
 }
 
 /// The envelope first: it says itself where it was.
@@ -306,6 +321,13 @@ fn placement(
     let factor = affinity.algorithm.as_ref().and_then(|algorithm| algorithm.load_factor);
     let factor = factor.and_then(LoadFactor::new);
     let (kind, replicas, by) = match &affinity.algorithm {
+        // turns have no place for a name
+        Some(algorithm)
+            if algorithm.kind == AlgorithmKind::RoundRobin
+                && carriers.iter().any(Carrier::takes_names) =>
+        {
+            (AlgorithmKind::ConsistentHash, POINTS_PER_WEIGHT, By::Name)
+        }
         Some(algorithm) => {
             let by = match algorithm.kind {
                 AlgorithmKind::HeaderHash => By::Header(algorithm.header.as_ref()?.parse().ok()?),

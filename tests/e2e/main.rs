@@ -35,6 +35,7 @@ mod limits;
 mod logs;
 mod methods;
 mod metrics;
+mod pairs;
 mod peers;
 mod policies;
 mod process;

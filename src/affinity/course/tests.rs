@@ -28,13 +28,18 @@ fn meaning<'p>(name: &str, pool: &'p crate::pool::Pool) -> Resolution<'p> {
         "bound" => Resolution::Bound { member: b1, kept: kept(), refresh: false, home: None },
         "due" => Resolution::Bound { member: b1, kept: kept(), refresh: true, home: None },
         "away" => Resolution::Bound { member: b1, kept: kept(), refresh: false, home },
-        "draining" => {
-            Resolution::Draining { member: b1, kept: kept(), refresh: false, idle: false }
-        }
+        "draining" => Resolution::Draining {
+            member: b1,
+            kept: kept(),
+            refresh: false,
+            idle: false,
+            home: None,
+        },
         "draining, idle" => {
-            Resolution::Draining { member: b1, kept: kept(), refresh: true, idle: true }
+            Resolution::Draining { member: b1, kept: kept(), refresh: true, idle: true, home: None }
         }
-        "down" => Resolution::Down { member: b1, kept: kept() },
+        "down" => Resolution::Down { member: b1, kept: kept(), home: None },
+        "down, away" => Resolution::Down { member: b1, kept: kept(), home },
         "gone" => Resolution::Gone { from: Some("b9".into()), version: None },
         "restarted" => Resolution::Restarted { member: b1 },
         other => {
@@ -65,6 +70,8 @@ fn every_meaning_meets_every_policy() {
         ("away", failback(Failback::Never), "stay b1 false"),
         ("away", failback(Failback::Immediate), "return to b2 from b1"),
         ("bound", failback(Failback::Immediate), "stay b1 false"),
+        ("down, away", failback(Failback::Never), "move, unhealthy, from b1, known"),
+        ("down, away", failback(Failback::Immediate), "return to b2 from b1"),
         ("draining", draining(OnDraining::Keep), "stay b1 false"),
         ("draining", draining(OnDraining::RedistributeWhenIdle), "stay b1 false"),
         ("draining", draining(OnDraining::Redistribute), "move, draining, from b1, known"),

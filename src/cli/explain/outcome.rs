@@ -108,7 +108,7 @@ impl Case<'_> {
                     );
                     return Served { course, by: None, bond, full };
                 }
-                Choice::Nobody => {
+                Choice::Lost(_) | Choice::Nobody => {
                     let course = "is answered with 503 (no-backend), since nobody can serve it";
                     return Served { course: course.into(), by: None, bond, full };
                 }

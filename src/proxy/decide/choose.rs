@@ -1,7 +1,6 @@
 //! Who is asked: the bound backend, or the next in the order of the policy.
 
 use super::Bond;
-use crate::affinity::stamp::Elsewhere;
 use crate::pool::{Ability, Member};
 use crate::snapshot::{Choices, Service, Split};
 use siphasher::sip::SipHasher24;
@@ -17,6 +16,8 @@ pub enum Choice {
     Placed(Arc<Member>),
     /// Nobody is healthy: one whose checks fail, better than nothing.
     Panic(Arc<Member>),
+    /// The backend that the client is bound to serves no more.
+    Lost(Arc<Member>),
     /// The backend that the client is bound to has all the requests that it may have.
     Full(Arc<Member>),
     /// All who could serve have all the requests that they may have.
@@ -98,12 +99,14 @@ pub fn choose(wish: Wish<'_>) -> Choice {
     let Wish { service, choices, key, within, bond, company, tried } = wish;
     let members = service.pool.members();
     let untried = |member: &Member| !tried.iter().any(|t| std::ptr::eq(Arc::as_ptr(t), member));
-    // also one whose own backend has just refused
-    let guest = bond.filter(|bond| bond.elsewhere == Elsewhere::Visits);
+    let leaving = bond;
     let bond = bond.filter(|bond| untried(&bond.member));
     if let Some(bond) = bond.filter(|bond| bond.stays()) {
         let member = Arc::clone(&bond.member);
         return if member.is_full() { Choice::Full(member) } else { Choice::Bound(member) };
+    }
+    if let Some(bond) = bond.filter(|bond| !bond.leaves) {
+        return Choice::Lost(Arc::clone(&bond.member));
     }
     let (allowed, serves) = (
         |m: &Member| within.allows(m, &service.split),
@@ -115,7 +118,8 @@ pub fn choose(wish: Wish<'_>) -> Choice {
     }
     let placed = within.in_turn().find_map(|version| {
         let fits = |m: &Member| version.is_none_or(|v| *m.backend.version == *v) && fits(m);
-        let host = guest.and_then(|guest| host(members, tag(guest, key), fits));
+        // all requests of one client go the same way, be it for good or as a guest
+        let host = leaving.and_then(|bond| host(members, tag(bond, key), fits));
         host.cloned().or_else(|| choices.pick(version, key, members, fits))
     });
     if let Some(member) = placed {
@@ -135,21 +139,25 @@ pub fn choose(wish: Wish<'_>) -> Choice {
     panic.map_or(Choice::Nobody, Choice::Panic)
 }
 
-/// What tells one guest from another: an unsealed key has no tag, so its address has to do.
-fn tag(guest: &Bond, key: &[u8]) -> u64 {
-    match guest.kept.tag {
+/// What tells one client from another: an unsealed key has no tag, so its address has to do.
+fn tag(bond: &Bond, key: &[u8]) -> u64 {
+    match bond.kept.tag {
         0 => SipHasher24::new().hash(key),
         tag => tag,
     }
 }
 
-/// The backend that has a client as its guest: the same for each of its requests while it fits
-/// (rendezvous hashing over the tag of the binding).
+/// The backend that takes a client which cannot be where it belongs: the same for each of its
+/// requests while it fits, and as often as its weight says (weighted rendezvous hashing over the tag
+/// of the binding).
 fn host(members: &[Arc<Member>], tag: u64, fits: impl Fn(&Member) -> bool) -> Option<&Arc<Member>> {
     let score = |member: &Arc<Member>| {
         let mut hash = SipHasher24::new_with_keys(tag, 0);
         hash.write(member.backend.id.as_str().as_bytes());
-        hash.finish()
+        // 53 bits, from above 0 to 1
+        let part = f64::from_bits(0x3FF0_0000_0000_0000 | hash.finish() >> 12);
+        -f64::from(member.backend.weight) / (2.0 - part).ln()
     };
-    members.iter().filter(|m| m.backend.weight > 0 && fits(m)).max_by_key(|m| score(m))
+    let fitting = members.iter().filter(|m| m.backend.weight > 0 && fits(m));
+    fitting.max_by(|one, other| score(one).total_cmp(&score(other)))
 }

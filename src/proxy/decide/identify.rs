@@ -3,7 +3,7 @@
 
 use super::read::{Found, Read, UrlKeys, read};
 use super::{Bond, if_refused, moves};
-use crate::affinity::app_session::Role;
+use crate::affinity::app_session::unwrap;
 use crate::affinity::cookies::MAX_CANDIDATES;
 use crate::affinity::learned;
 use crate::affinity::sealed::looks_sealed;
@@ -98,8 +98,8 @@ pub struct Changes {
     pub cookies: Option<SmallVec<[HeaderValue; 1]>>,
     /// Headers that held keys of ours.
     pub dropped: SmallVec<[HeaderName; 1]>,
-    /// The header of an envelope, with the application's part.
-    pub unwrapped: Option<(HeaderName, HeaderValue)>,
+    /// The headers of envelopes, each with the application's lines.
+    pub unwrapped: SmallVec<[(HeaderName, SmallVec<[HeaderValue; 1]>); 1]>,
     /// Path and query without keys of ours.
     pub target: Option<String>,
     /// The page that the client comes from, without keys of ours.
@@ -118,8 +118,9 @@ fn cut<'h>(
         let cut = snapshot.cutter.cut(line.as_bytes(), wanted);
         let room = MAX_CANDIDATES - found.ours.len();
         found.ours.extend(cut.found.into_iter().take(room));
-        found.foreign.extend(cut.foreign);
-        found.sessions.extend(cut.sessions);
+        let room = |held: usize| MAX_CANDIDATES.saturating_sub(held);
+        found.foreign.extend(cut.foreign.into_iter().take(room(found.foreign.len())));
+        found.sessions.extend(cut.sessions.into_iter().take(room(found.sessions.len())));
         match (cut.rest, &mut changed) {
             (None, None) => {}
             (None, Some(lines)) => lines.push(line.clone()),
@@ -143,26 +144,41 @@ fn take_out<'h>(asked: &Asked<'h>, found: &mut Found<'h>) -> Changes {
         ..Changes::default()
     };
     (changes.target, changes.referer) = take_out_of_urls(asked, found);
+    take_out_of_headers(asked, &mut changes);
     let Some(stickiness) = stickiness else { return changes };
     for carrier in &stickiness.carriers {
         match &carrier.place {
             Place::Cookie | Place::Url(_) => {}
             Place::Header(name) => {
                 let mut lines = asked.headers.get_all(name).iter();
-                if lines.any(|line| carrier.codec.looks_like_key(line.as_bytes(), asked.now)) {
+                if !changes.dropped.contains(name)
+                    && lines.any(|line| carrier.codec.looks_like_key(line.as_bytes(), asked.now))
+                {
                     changes.dropped.push(name.clone());
                 }
             }
         }
     }
-    let mut envelopes = stickiness.sessions.iter().filter(|s| s.role == Role::Envelope);
-    changes.unwrapped = envelopes.find_map(|session| {
-        let (name, value) = session.header(asked.headers)?;
-        let inner = session.inner(value);
-        let unwrapped = HeaderValue::from_bytes(inner).ok().filter(|_| inner.len() < value.len());
-        Some((name.clone(), unwrapped?))
-    });
     changes
+}
+
+/// Takes sealed keys out of headers, whichever rule or time they are of: keys alone go with their
+/// header, of an envelope the application's part stays.
+fn take_out_of_headers(asked: &Asked<'_>, changes: &mut Changes) {
+    for key in &asked.snapshot.header_keys {
+        let lines = || asked.headers.get_all(&key.name).iter().map(HeaderValue::as_bytes);
+        if !key.wraps {
+            if lines().any(looks_sealed) {
+                changes.dropped.push(key.name.clone());
+            }
+            continue;
+        }
+        if lines().any(|line| unwrap(line).is_some()) {
+            let inner = lines().map(|line| unwrap(line).map_or(line, |(_, inner)| inner));
+            let inner = inner.filter_map(|line| HeaderValue::from_bytes(line).ok());
+            changes.unwrapped.push((key.name.clone(), inner.collect()));
+        }
+    }
 }
 
 /// Takes the keys out of what is asked for and of the page that the client comes from: those of the

@@ -6,12 +6,15 @@ use crate::affinity::app_session::{Role, unwrap};
 use crate::affinity::cookies::{Candidate, MAX_CANDIDATES};
 use crate::affinity::learned::{Found as Recalled, Learnt};
 use crate::affinity::sealed::OpenBuffer;
+use crate::affinity::stamp::Kept;
 use crate::affinity::{Binding, Presented, Resolution, Terms, resolve};
 use crate::model::{Cause, UnixTime};
+use crate::pool::Member;
 use crate::rewriting::{Cut, KeyPlace};
-use crate::snapshot::{Codec, Place, PlaceKey, Service, Stickiness};
+use crate::snapshot::{Carrier, Codec, Place, PlaceKey, Service, Stickiness};
 use smallvec::SmallVec;
 use std::borrow::Cow;
+use std::sync::Arc;
 
 /// What was found in a request, before any of it is understood.
 #[derive(Default)]
@@ -77,23 +80,13 @@ pub(super) fn read<'p>(
     found: &Found<'_>,
 ) -> Read<'p> {
     let reader = Reader { stickiness, service, subset: asked.subset, now: asked.now };
-    let mut unreadable = None;
+    let (mut unreadable, mut own_name) = (None, None);
     if let Some(meant) = reader.sessions(asked, found, &mut unreadable) {
-        return Read::Key { meant, url_key: None };
+        return Read::Key { meant: reader.beside(meant, asked, found), url_key: None };
     }
     for (at, carrier) in stickiness.carriers.iter().enumerate() {
         let in_url = found.urls.iter().find(|url| url.carrier == at);
-        let candidates: Candidates<'_> = match &carrier.place {
-            Place::Cookie => found.ours.iter().copied().collect(),
-            Place::Header(name) => {
-                let lines = asked.headers.get_all(name).iter().take(MAX_CANDIDATES);
-                lines.map(|line| Candidate { key: line.as_bytes(), current: true }).collect()
-            }
-            Place::Url(_) => {
-                let keys = in_url.iter().flat_map(|url| &url.ours);
-                keys.map(|key| Candidate { key: key.as_bytes(), current: true }).collect()
-            }
-        };
+        let candidates = candidates(carrier, asked, found, in_url);
         let (meant, which) = reader.best(&carrier.codec, stickiness.terms, &candidates);
         let url_key = || in_url.and_then(|url| url.ours.get(which).cloned());
         match meant {
@@ -102,7 +95,8 @@ pub(super) fn read<'p>(
                 let name = candidates.first().map(|candidate| candidate.key);
                 let is_name = |name: &&[u8]| !carrier.codec.looks_like_key(name, asked.now);
                 match name.filter(|_| carrier.takes_names()).filter(is_name) {
-                    Some(name) => return Read::Name(PlaceKey::from_slice(name)),
+                    // it only places, so a key in any other place comes first
+                    Some(name) => own_name = Some(PlaceKey::from_slice(name)),
                     None => unreadable = unreadable.or(Some(cause)),
                 }
             }
@@ -126,8 +120,31 @@ pub(super) fn read<'p>(
         // it gets a key of ours with this response
         return Read::Key { meant: reader.named(at, true), url_key: None };
     }
+    if let Some(name) = own_name {
+        return Read::Name(name);
+    }
     let meant = Resolution::Place(unreadable.unwrap_or(Cause::NoKey));
     Read::Key { meant, url_key: None }
+}
+
+/// What may be keys in the place of `carrier`.
+fn candidates<'k>(
+    carrier: &Carrier,
+    asked: &Asked<'k>,
+    found: &'k Found<'_>,
+    in_url: Option<&'k UrlKeys>,
+) -> Candidates<'k> {
+    match &carrier.place {
+        Place::Cookie => found.ours.iter().copied().collect(),
+        Place::Header(name) => {
+            let lines = asked.headers.get_all(name).iter().take(MAX_CANDIDATES);
+            lines.map(|line| Candidate { key: line.as_bytes(), current: true }).collect()
+        }
+        Place::Url(_) => {
+            let keys = in_url.iter().flat_map(|url| &url.ours);
+            keys.map(|key| Candidate { key: key.as_bytes(), current: true }).collect()
+        }
+    }
 }
 
 /// Of several keys the one with the highest counts: what it is worth, when it was written, and
@@ -189,6 +206,50 @@ impl<'p> Reader<'_, 'p> {
         None
     }
 
+    /// A session has told where the client belongs; a key of ours beside it must live on, for the day
+    /// on which the session is not known. So that key alone says whether it is due, and one that
+    /// says otherwise is replaced.
+    fn beside(
+        &self,
+        meant: Resolution<'p>,
+        asked: &Asked<'_>,
+        found: &Found<'_>,
+    ) -> Resolution<'p> {
+        let key = self.stickiness.stamped().map(|(_, carrier)| {
+            let candidates = candidates(carrier, asked, found, None);
+            self.best(&carrier.codec, self.stickiness.terms, &candidates).0
+        });
+        let due = |of: &Arc<Member>| match &key {
+            None | Some(Resolution::Place(Cause::NoKey)) => false,
+            Some(
+                Resolution::Bound { member, refresh, .. }
+                | Resolution::Draining { member, refresh, .. },
+            ) => *refresh || !Arc::ptr_eq(member, of),
+            Some(
+                Resolution::Place(_)
+                | Resolution::Down { .. }
+                | Resolution::Gone { .. }
+                | Resolution::Restarted { .. },
+            ) => true,
+        };
+        let here = |kept: Kept| Kept { seen: self.now, ..kept };
+        match meant {
+            Resolution::Bound { member, kept, home, .. } => {
+                Resolution::Bound { member, kept: here(kept), refresh: due(member), home }
+            }
+            Resolution::Draining { member, kept, idle, home, .. } => {
+                let refresh = due(member);
+                Resolution::Draining { member, kept: here(kept), refresh, idle, home }
+            }
+            Resolution::Down { member, kept, home } => {
+                Resolution::Down { member, kept: here(kept), home }
+            }
+            other @ (Resolution::Gone { .. }
+            | Resolution::Restarted { .. }
+            | Resolution::Place(_)) => other,
+        }
+    }
+
     /// What a remembered session means.
     fn learnt(&self, learnt: &Learnt) -> Resolution<'p> {
         let binding = Binding {
@@ -209,8 +270,8 @@ impl<'p> Reader<'_, 'p> {
             Resolution::Bound { member, kept, home, .. } if renews => {
                 Resolution::Bound { member, kept, refresh: true, home }
             }
-            Resolution::Draining { member, kept, idle, .. } if renews => {
-                Resolution::Draining { member, kept, refresh: true, idle }
+            Resolution::Draining { member, kept, idle, home, .. } if renews => {
+                Resolution::Draining { member, kept, refresh: true, idle, home }
             }
             other @ (Resolution::Place(_)
             | Resolution::Bound { .. }

@@ -62,6 +62,7 @@ fn chosen(service: &Service, bond: Option<&Bond>, tried: &[&str]) -> String {
         Choice::Bound(member) => format!("bound {}", member.backend.id),
         Choice::Placed(member) => format!("placed {}", member.backend.id),
         Choice::Panic(member) => format!("panic {}", member.backend.id),
+        Choice::Lost(member) => format!("lost {}", member.backend.id),
         Choice::Full(member) => format!("full {}", member.backend.id),
         Choice::Crowded => "crowded".into(),
         Choice::Nobody => "nobody".into(),
@@ -84,17 +85,22 @@ fn unchecked_and_unhealthy_backends_take_no_new_client_while_another_is_healthy(
     for _ in 0..6 {
         assert_eq!(chosen(&mixed, None, &[]), "placed b3");
     }
-    assert_eq!(chosen(&mixed, Some(&bond(&mixed, "b2")), &[]), "placed b3");
+    assert_eq!(chosen(&mixed, Some(&bond(&mixed, "b2")), &[]), "lost b2", "the policy is asked");
+    let mut leaves = bond(&mixed, "b2");
+    leaves.leaves = true;
+    assert_eq!(chosen(&mixed, Some(&leaves), &[]), "placed b3");
 }
 
 #[test]
 fn in_a_panic_a_bound_client_stays_and_unchecked_backends_take_nobody() {
     let down =
         service(&[("b1", Health::Unhealthy), ("b2", Health::Unhealthy), ("b3", Health::Unchecked)]);
+    let mut leaves = bond(&down, "b2");
+    leaves.leaves = true;
     for _ in 0..4 {
-        assert_eq!(chosen(&down, Some(&bond(&down, "b2")), &[]), "panic b2");
+        assert_eq!(chosen(&down, Some(&leaves), &[]), "panic b2");
     }
-    assert_eq!(chosen(&down, Some(&bond(&down, "b2")), &["b2"]), "panic b1");
+    assert_eq!(chosen(&down, Some(&leaves), &["b2"]), "panic b1");
     assert_eq!(chosen(&down, None, &["b1", "b2"]), "nobody");
 }
 
