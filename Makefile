@@ -14,7 +14,15 @@ peers := $(all_peers)
 # how long `make fuzz` tries each decoder
 FUZZ_SECONDS ?= 60
 
-.PHONY: help run test test-peers lint bench fuzz load doc install-tools
+# where `make install` puts things; DESTDIR=… stages them elsewhere, for a package
+PREFIX ?= /usr/local
+SYSCONFDIR ?= /etc
+UNITDIR ?= $(PREFIX)/lib/systemd/system
+SYSUSERSDIR ?= $(PREFIX)/lib/sysusers.d
+TMPFILESDIR ?= $(PREFIX)/lib/tmpfiles.d
+DESTDIR ?=
+
+.PHONY: help run test test-peers lint bench fuzz load doc install install-tools
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
@@ -78,6 +86,20 @@ load: install-tools ## load on a gateway of its own, on loopback: see loadtest/R
 doc: install-tools ## the crate's documentation, which is also the map of the source
 	cargo doc --locked --no-deps --lib
 	@echo 'Open $(target)/doc/stickfast/index.html'
+
+# A configuration that is there already stays. What is built is not built anew: `make` it as yourself,
+# install as root.
+install: ## binary, units and a first configuration below PREFIX (/usr/local) and SYSCONFDIR (/etc)
+	test -x $(target)/release/stickfast || cargo build --release --locked
+	install -D -m 0755 $(target)/release/stickfast $(DESTDIR)$(PREFIX)/bin/stickfast
+	install -d $(DESTDIR)$(UNITDIR)
+	sed 's,/usr/bin/,$(PREFIX)/bin/,; s,/etc/stickfast,$(SYSCONFDIR)/stickfast,' systemd/stickfast.service \
+		>$(DESTDIR)$(UNITDIR)/stickfast.service
+	install -m 0644 systemd/stickfast.socket $(DESTDIR)$(UNITDIR)/stickfast.socket
+	install -D -m 0644 systemd/stickfast.sysusers $(DESTDIR)$(SYSUSERSDIR)/stickfast.conf
+	install -D -m 0644 systemd/stickfast.tmpfiles $(DESTDIR)$(TMPFILESDIR)/stickfast.conf
+	test -e $(DESTDIR)$(SYSCONFDIR)/stickfast/stickfast.yaml || \
+		install -D -m 0640 conf/minimal.yaml $(DESTDIR)$(SYSCONFDIR)/stickfast/stickfast.yaml
 
 install-tools:
 	@.ci/install-tools

@@ -21,7 +21,13 @@ pub(super) fn run(overlays: Vec<PathBuf>, backends_only: bool) -> anyhow::Result
     if backends_only {
         return toys.wait();
     }
-    server::run(files, Box::new(|addresses| addresses.iter().take(1).for_each(lines_to_paste)))?;
+    server::run(server::Start {
+        files,
+        on_open: Box::new(|addresses| addresses.iter().take(1).for_each(lines_to_paste)),
+        // the toys live in this process
+        program: None,
+        predecessor: None,
+    })?;
     Ok(())
 }
 

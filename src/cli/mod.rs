@@ -1,11 +1,12 @@
 //! The command line: what the operator asked for, carried out, and the exit code.
 
+mod ctl;
 mod demo;
 mod explain;
 pub mod import;
 mod plan;
 
-use crate::server::{self, Files};
+use crate::server::{self, Files, Program};
 use clap::{Args, Parser, Subcommand};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -21,12 +22,15 @@ pub struct Cli {
 #[derive(Subcommand, Debug)]
 enum Command {
     /// Serve until a signal ends it: SIGTERM after open requests, SIGINT at once. SIGHUP reads the
-    /// files again.
-    Run(Sources),
+    /// files again, SIGUSR2 hands over to a new process.
+    Run(Run),
     /// Say whether the files are valid: exit code 0, or 1 with every fault on standard error.
     Check(Sources),
     /// Say what would happen to a request, and why.
     Explain(Explain),
+    /// Ask or change a running instance, through its admin listener. Exit code 0: done, 1: refused,
+    /// 3: nobody answers.
+    Ctl(ctl::Ctl),
     /// Say what a change of the configuration moves: `plan -c OLD -- -c NEW`.
     Plan(plan::Change),
     /// Serve three toy backends and the gateway in one process, to try it out.
@@ -58,6 +62,16 @@ struct Sources {
 }
 
 #[derive(Args, Debug)]
+struct Run {
+    #[command(flatten)]
+    sources: Sources,
+    /// Take over from the process that waits there. A running process gives this to the successor
+    /// that it starts (SIGUSR2, or `stickfast ctl upgrade`).
+    #[arg(long, value_name = "SOCKET")]
+    upgrade: Option<PathBuf>,
+}
+
+#[derive(Args, Debug)]
 struct Explain {
     #[command(flatten)]
     sources: Sources,
@@ -81,7 +95,7 @@ struct DemoOptions {
 /// Carries out the command line of this process.
 pub fn main() -> ExitCode {
     match Cli::parse().command.carry_out() {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(why) => {
             eprintln!("{why}");
             ExitCode::FAILURE
@@ -90,9 +104,15 @@ pub fn main() -> ExitCode {
 }
 
 impl Command {
-    fn carry_out(self) -> anyhow::Result<()> {
-        match self {
-            Self::Run(sources) => Ok(server::run(files(None, sources.config), Box::new(|_| {}))?),
+    fn carry_out(self) -> anyhow::Result<ExitCode> {
+        let done = match self {
+            Self::Ctl(ctl) => return Ok(ctl::run(ctl, environment)),
+            Self::Run(run) => Ok(server::run(server::Start {
+                files: files(None, run.sources.config),
+                on_open: Box::new(|_| {}),
+                program: program(),
+                predecessor: run.upgrade,
+            })?),
             Self::Check(sources) => {
                 let names: Vec<String> =
                     sources.config.iter().map(|path| path.display().to_string()).collect();
@@ -112,8 +132,14 @@ impl Command {
                 Ok(())
             }
             Self::Import { from: Foreign::Yarp { file } } => import_yarp(&file),
-        }
+        };
+        done.map(|()| ExitCode::SUCCESS)
     }
+}
+
+/// `None` where the system does not say what is running.
+fn program() -> Option<Program> {
+    Some(Program::new(std::env::args_os(), std::env::current_exe().ok()?))
 }
 
 fn import_yarp(file: &Path) -> anyhow::Result<()> {

@@ -2,6 +2,7 @@
 
 use super::admin;
 use super::merge::merge;
+use super::merged::Merged;
 use super::node::Node;
 use super::router::{self, Router};
 use super::section::Reader;
@@ -12,6 +13,7 @@ use super::written::Config;
 
 /// Reads all of the tree. Where there was a fault, the value is a stand-in.
 pub(super) fn read(reader: &Reader, root: &Node) -> Config {
+    let merged = Merged::of(root);
     let mut root = reader.section(root);
     root.require("gateway", "everything stands below `gateway:`");
     let mut gateway = root.section("gateway");
@@ -33,7 +35,7 @@ pub(super) fn read(reader: &Reader, root: &Node) -> Config {
         reader.report(&listener.at, "is also the address of `admin`", cure);
     }
     let Router { rules, service_header, hash_key } = router;
-    Config { server, admin, services, rules, service_header, hash_key, websocket }
+    Config { server, admin, services, rules, service_header, hash_key, websocket, merged }
 }
 
 /// Lays the files on each other; what they disagree about is reported.

@@ -18,6 +18,7 @@ mod gateway;
 mod handshakes;
 mod locate;
 mod merge;
+mod merged;
 mod method;
 mod node;
 pub mod place;
@@ -36,6 +37,7 @@ mod websocket;
 pub mod written;
 
 pub use fault::{Fault, Faults};
+pub use merged::{Change, Difference, Merged};
 pub use place::{At, Origin, Source};
 pub use written::*;
 

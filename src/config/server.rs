@@ -5,7 +5,9 @@ use super::fault::Refused;
 use super::scalar::{Parsed, Scalar};
 use super::section::{Reader, Section};
 use super::tls;
-use super::written::{Limits, Listener, Log, LogFormat, LogLevel, LogOutput, Server, Threads};
+use super::written::{
+    Limits, Listener, Log, LogFormat, LogLevel, LogOutput, Server, Threads, Upgrade,
+};
 use ipnet::IpNet;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
@@ -13,7 +15,6 @@ use std::time::Duration;
 
 pub(super) fn read(mut server: Section) -> Server {
     let mut upgrade = server.section("upgrade");
-    upgrade.later(&["socket", "pidFile"]);
     Server {
         listeners: listeners(&mut server),
         threads: server.value("threads", threads).unwrap_or(Threads::Auto),
@@ -23,10 +24,22 @@ pub(super) fn read(mut server: Section) -> Server {
         drain_timeout: upgrade
             .value("drainTimeout", |s| s.duration(Duration::ZERO))
             .unwrap_or(Duration::from_mins(5)),
+        upgrade: Upgrade {
+            socket: path(&mut upgrade, "socket"),
+            pid_file: path(&mut upgrade, "pidFile"),
+            start_timeout: upgrade
+                .value("startTimeout", |s| s.duration(Duration::from_secs(1)))
+                .unwrap_or(Duration::from_mins(1)),
+        },
+        watch: server.value("watch", Scalar::flag).unwrap_or(false),
         state_dir: server
             .value("stateDir", |s| s.checked("a directory", |text| !text.is_empty()))
             .map_or_else(|| PathBuf::from("/var/lib/stickfast"), PathBuf::from),
     }
+}
+
+fn path(section: &mut Section, key: &'static str) -> Option<PathBuf> {
+    section.value(key, |s| s.checked("a path", |text| !text.is_empty())).map(PathBuf::from)
 }
 
 fn listeners(server: &mut Section) -> Vec<Listener> {

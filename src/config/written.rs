@@ -7,6 +7,7 @@ mod tls;
 pub use affinity::*;
 pub use tls::*;
 
+use super::merged::Merged;
 use super::place::At;
 use crate::model::Secret;
 use ipnet::IpNet;
@@ -32,6 +33,8 @@ pub struct Config {
     pub hash_key: Secret,
     /// `websocket`
     pub websocket: WebSocket,
+    /// All of it as written, the files laid on each other.
+    pub merged: Merged,
 }
 
 /// `websocket`
@@ -91,6 +94,10 @@ pub struct Server {
     pub log: Log,
     /// How long a stopping process waits for open requests (`upgrade.drainTimeout`).
     pub drain_timeout: Duration,
+    /// How a new process takes over.
+    pub upgrade: Upgrade,
+    /// Whether the files are read again when they change.
+    pub watch: bool,
     /// Where generated keys are kept.
     pub state_dir: PathBuf,
 }
@@ -102,6 +109,17 @@ pub struct Listener {
     pub address: At<SocketAddr>,
     /// `None`: plain HTTP.
     pub tls: Option<ListenerTls>,
+}
+
+/// `server.upgrade`
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Upgrade {
+    /// Where the two processes meet; its directory is private. `None`: in a directory made for it.
+    pub socket: Option<PathBuf>,
+    /// Holds the id of the process that serves. `None`: nothing is written.
+    pub pid_file: Option<PathBuf>,
+    /// How long a successor may take until it serves.
+    pub start_timeout: Duration,
 }
 
 /// `server.threads`

@@ -29,3 +29,11 @@ pub fn unix_now() -> UnixTime {
 pub fn monotonic_now() -> Instant {
     Instant::now()
 }
+
+/// The monotonic clock in microseconds since a moment that all processes of this machine share, as
+/// systemd counts.
+pub fn monotonic_micros() -> u64 {
+    let now = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
+    let part = |part: i64| u64::try_from(part).unwrap_or_default();
+    part(now.tv_sec) * 1_000_000 + part(now.tv_nsec) / 1000
+}

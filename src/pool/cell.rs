@@ -6,12 +6,14 @@ use crate::model::{BackendId, ServiceId};
 use ahash::AHashMap;
 use arc_swap::ArcSwap;
 use parking_lot::Mutex;
+use serde::{Deserialize, Serialize};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicU32, Ordering};
 
 /// What health checks have said of a backend.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Health {
     /// No check has finished yet: takes nobody.
     Unchecked,
@@ -103,6 +105,17 @@ fn code(health: Health) -> u8 {
 /// A backend that moves to another address has to prove itself anew, hence the address.
 type Key = (ServiceId, BackendId, SocketAddr);
 
+/// What another process is told of a backend.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Mark {
+    service: String,
+    backend: String,
+    address: SocketAddr,
+    health: Health,
+    contrary: u32,
+    incarnation: String,
+}
+
 /// All cells of the process.
 #[derive(Debug, Default)]
 pub struct Cells {
@@ -126,6 +139,33 @@ impl Cells {
     /// Those who wait for a backend of `service`.
     pub fn crowd(&self, service: &ServiceId) -> Arc<Crowd> {
         Arc::clone(self.crowds.lock().entry(service.clone()).or_default())
+    }
+
+    /// What is known of every backend, for the process that takes over.
+    pub fn export(&self) -> Vec<Mark> {
+        let cells = self.backends.lock();
+        let mark = |((service, backend, address), cell): (&Key, &Arc<Cell>)| Mark {
+            service: service.as_str().to_owned(),
+            backend: backend.as_str().to_owned(),
+            address: *address,
+            health: cell.health(),
+            contrary: cell.contrary.load(Ordering::Relaxed),
+            incarnation: cell.incarnation().to_string(),
+        };
+        cells.iter().map(mark).collect()
+    }
+
+    /// Takes over what another process has [exported](Self::export). Marks of backends that no pool
+    /// asks for go with the next [sweep](Self::sweep).
+    pub fn import(&self, marks: Vec<Mark>) {
+        let mut cells = self.backends.lock();
+        for mark in marks {
+            let cell = Cell::new(mark.health);
+            cell.contrary.store(mark.contrary, Ordering::Relaxed);
+            cell.note_incarnation(&mark.incarnation);
+            let (service, backend) = (mark.service.as_str().into(), mark.backend.as_str().into());
+            cells.insert((service, backend, mark.address), Arc::new(cell));
+        }
     }
 
     /// Forgets the cells that no pool holds any more.
@@ -168,5 +208,20 @@ mod tests {
         cells.sweep();
         let fresh = cells.cell(&service, &backend, here, Health::Unchecked);
         assert_eq!(fresh.health(), Health::Unchecked);
+    }
+
+    #[test]
+    fn a_mark_goes_over_to_another_process_with_its_row() {
+        let (old, new) = (Cells::default(), Cells::default());
+        let (service, backend) = (ServiceId::from("s"), BackendId::from("b"));
+        let here = SocketAddr::from(([127, 0, 0, 1], 1));
+        let cell = old.cell(&service, &backend, here, Health::Healthy);
+        cell.record(false, 3);
+        cell.note_incarnation("second");
+        new.import(old.export());
+        let cell = new.cell(&service, &backend, here, Health::Unchecked);
+        assert_eq!((cell.health(), &*cell.incarnation()), (Health::Healthy, "second"));
+        assert_eq!(cell.record(false, 3), None);
+        assert_eq!(cell.record(false, 3), Some(Health::Unhealthy), "the third in the row");
     }
 }

@@ -11,7 +11,7 @@ mod probe;
 mod rounds;
 mod seats;
 
-pub use cell::{Cell, Cells, Health};
+pub use cell::{Cell, Cells, Health, Mark};
 pub use check::{Check, Probe};
 pub use member::{Ability, Encryption, Member};
 pub use members::Pool;

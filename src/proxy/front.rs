@@ -30,7 +30,7 @@ pub struct Front {
     live: Arc<Live>,
     /// What the snapshot calls this listener.
     key: Arc<str>,
-    /// For when a reload has removed the listener, which goes on until the next start.
+    /// For clients that came just before a reload removed the listener.
     first: Option<Arc<Inbound>>,
 }
 

@@ -2,6 +2,7 @@
 //! clear message (Pingora would retry for half a minute, then serve nothing). Clients are let in
 //! later: a bound socket that does not listen yet refuses them.
 
+use super::inherited::{ADMIN, Inherited};
 use crate::config::{At, Listener};
 use crate::snapshot::Doors;
 use socket2::{Domain, Protocol, Socket, Type};
@@ -43,7 +44,7 @@ pub(super) struct Bound {
 }
 
 impl Bound {
-    /// Opens the door.
+    /// Opens the door. One that is open already, in another process, stays so.
     pub(super) fn listen(self) -> Result<TcpListener, BindError> {
         match self.socket.listen(BACKLOG) {
             Ok(()) => Ok(self.socket.into()),
@@ -52,34 +53,62 @@ impl Bound {
     }
 }
 
-/// Binds the clients' listeners.
-pub(super) fn listeners(listeners: &[Listener]) -> Result<Vec<Bound>, BindError> {
+/// Binds the clients' listeners, but for those that were inherited.
+pub(super) fn listeners(
+    listeners: &[Listener],
+    inherited: &mut Inherited,
+) -> Result<Vec<Bound>, BindError> {
     let keyed = Doors::keys(listeners).into_iter().zip(listeners);
-    keyed.map(|(key, listener)| bind(key, &listener.address)).collect()
+    keyed.map(|(key, written)| listener(key, &written.address, inherited)).collect()
+}
+
+/// Binds one, unless it was inherited.
+pub(super) fn listener(
+    key: Arc<str>,
+    address: &At<SocketAddr>,
+    inherited: &mut Inherited,
+) -> Result<Bound, BindError> {
+    let theirs = inherited.listener(&key, address.value);
+    take_or_bind(key, address, theirs)
 }
 
 /// Opens the operators' listener.
-pub(super) fn admin(address: &At<SocketAddr>) -> Result<TcpListener, BindError> {
-    let bound = bind("admin".into(), address)?;
+pub(super) fn admin(
+    address: &At<SocketAddr>,
+    inherited: &mut Inherited,
+) -> Result<TcpListener, BindError> {
+    let bound = take_or_bind(ADMIN.into(), address, inherited.admin(address.value))?;
     let chosen = bound.address;
     let listener = bound.listen()?;
     tracing::info!(address = %chosen, "admin");
     Ok(listener)
 }
 
-fn bind(key: Arc<str>, address: &At<SocketAddr>) -> Result<Bound, BindError> {
+fn take_or_bind(
+    key: Arc<str>,
+    address: &At<SocketAddr>,
+    inherited: Option<TcpListener>,
+) -> Result<Bound, BindError> {
+    let configured = address.value;
     let open = || {
-        let domain = Domain::for_address(address.value);
-        let socket = Socket::new(domain, Type::STREAM, Some(Protocol::TCP))?;
-        socket.set_reuse_address(true)?;
+        let socket = match inherited {
+            Some(listener) => listener.into(),
+            None => bind(configured)?,
+        };
         socket.set_nonblocking(true)?;
-        socket.bind(&address.value.into())?;
         let chosen = socket.local_addr()?.as_socket();
-        Ok((chosen.unwrap_or(address.value), socket))
+        Ok((chosen.unwrap_or(configured), socket))
     };
     let place = address.at.to_string();
     match open() {
         Ok((address, socket)) => Ok(Bound { key, address, socket, place }),
-        Err(why) => Err(BindError { place, address: address.value, why }),
+        Err(why) => Err(BindError { place, address: configured, why }),
     }
+}
+
+fn bind(address: SocketAddr) -> io::Result<Socket> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    socket.set_reuse_address(true)?;
+    socket.bind(&address.into())?;
+    Ok(socket)
 }

@@ -23,6 +23,18 @@ impl GeneratedKey {
         Self { folder, key: OnceLock::new() }
     }
 
+    /// The key of the process before this one, which clients are bound by, whatever stands in the
+    /// file.
+    pub(super) fn inherit(&self, key: Secret) {
+        // an error means that there is one already, which nobody has asked for yet
+        let _ = self.key.set(key);
+    }
+
+    /// The key, if anything has needed it.
+    pub(super) fn in_use(&self) -> Option<Secret> {
+        self.key.get().cloned()
+    }
+
     pub(super) fn get(&self) -> Secret {
         self.key.get_or_init(|| read_or_make(&self.folder)).clone()
     }

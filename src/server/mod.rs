@@ -1,55 +1,88 @@
 //! Wiring: from files to a process that serves, and its life until it ends.
 //!
 //! ```text
-//!  load ─► bind ─► Pingora's server:  gate (listeners)   waits for the first health round
-//!                                     health             checks, for the snapshot in force
-//!                                     admin              metrics and probes
-//!                                     sweep              forgets silent sessions of applications
-//!                                     certificates       taken up when their files change
-//!                                     control            SIGHUP, SIGUSR1
-//!                                     stop               SIGTERM, SIGINT
+//!  (inherit) ─► load ─► bind ─► Pingora's server:  gate (listeners)  waits for the first health round
+//!                                                  health            checks, for the snapshot in force
+//!                                                  admin             metrics, probes, the API
+//!                                                  sweep             forgets silent sessions of applications
+//!                                                  certificates      taken up when their files change
+//!                                                  control           SIGHUP, SIGUSR1, SIGUSR2, orders
+//!                                                  stop              SIGTERM, SIGINT, a successor
 //! ```
 
 mod bind;
 mod certificates;
+mod changes;
 mod control;
+mod doors;
+mod entry;
 mod gate;
 mod generated_key;
+mod handover;
 mod health;
+mod inherited;
 mod load;
+mod notify;
+mod pid_file;
+mod reload;
 mod stop;
 mod sweep;
+mod takeover;
 
 pub(crate) use generated_key::kept_key;
+pub use handover::Program;
 pub use load::{Environment, Files, LoadError, check};
 
-use crate::admin::{Admin, Guard};
+use crate::admin::{Admin, Desk, Guard, Hours};
+use crate::affinity::Learned;
 use crate::config::{self, Config, LogFormat, LogLevel, LogOutput, Threads};
 use crate::observe::{AccessLog, Format, Level, Metrics, Output, start_diagnostics};
 use crate::pool::Cells;
 use crate::proxy::Gateway;
 use crate::snapshot::Live;
 use crate::tls::Tickets;
+use arc_swap::ArcSwap;
 use certificates::CertificateFiles;
 use control::Control;
+use doors::Doors;
+use entry::Leaving;
 use gate::Gate;
 use generated_key::GeneratedKey;
+use handover::{Inheritance, LinkError, Predecessor};
 use health::HealthService;
+use inherited::Inherited;
+use notify::Notify;
+use parking_lot::Mutex;
 use pingora::server::configuration::ServerConf;
 use pingora::server::{RunArgs, Server};
 use pingora::services::background::background_service;
+use reload::Reload;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 use stop::Stop;
 use sweep::Sweep;
-use tokio::sync::watch;
+use takeover::{KeptPidFile, Takeover};
+use tokio::sync::{mpsc, watch};
 
 /// Connections to backends that are kept when nobody uses them, for each thread.
 const POOL: usize = 512;
 
 /// Called once with the addresses of the open listeners.
 pub type OnOpen = Box<dyn FnOnce(&[SocketAddr]) + Send + Sync>;
+
+/// What a process starts from.
+pub struct Start {
+    /// The configuration.
+    pub files: Files,
+    /// Is told when clients are let in.
+    pub on_open: OnOpen,
+    /// What a successor is started with; `None`: there can be none.
+    pub program: Option<Program>,
+    /// Where the process waits that this one takes over from.
+    pub predecessor: Option<PathBuf>,
+}
 
 /// Why a process does not start.
 #[derive(Debug, thiserror::Error)]
@@ -60,71 +93,192 @@ pub enum StartError {
     /// A listener cannot be bound.
     #[error(transparent)]
     Bind(#[from] bind::BindError),
+    /// A listener cannot be copied.
+    #[error("cannot copy a listening socket: {0}")]
+    Copy(std::io::Error),
     /// The access log cannot be opened.
     #[error("cannot open the access log: {0}")]
     AccessLog(std::io::Error),
     /// Two metrics have one name.
     #[error(transparent)]
     Metrics(#[from] prometheus::Error),
+    /// The process before this one does not make way.
+    #[error("cannot take over from the process at {path}: {why}")]
+    Takeover {
+        /// Where it should wait.
+        path: PathBuf,
+        /// What happened instead.
+        why: String,
+    },
 }
 
-/// Serves `files` until a signal ends the process.
+/// Serves until a signal ends the process, or a successor has taken over.
 ///
 /// # Errors
 /// Whatever keeps it from starting. Once it serves, it ends well.
-pub fn run(files: Files, on_open: OnOpen) -> Result<(), StartError> {
+pub fn run(start: Start) -> Result<(), StartError> {
     control::take_signals();
+    let Start { files, on_open, program, predecessor } = start;
+    let Some(path) = predecessor else {
+        let sockets = Inherited::from_systemd((files.environment)("LISTEN_FDNAMES").as_deref());
+        return serve(files, on_open, program, sockets, None);
+    };
+    let met = Predecessor::meet(&path);
+    let (predecessor, inheritance) =
+        met.map_err(|why: LinkError| StartError::Takeover { path, why: why.to_string() })?;
+    let predecessor = Arc::new(predecessor);
+    let Inheritance { key, hash_key, marks, sockets } = inheritance;
+    let from = From { predecessor: Arc::clone(&predecessor), key, hash_key, marks };
+    let served = serve(files, on_open, program, Inherited::handed_over(sockets), Some(from));
+    if let Err(why) = &served {
+        predecessor.fail(why.to_string());
+    }
+    served
+}
+
+/// The process before this one, and what clients are bound by there.
+struct From {
+    predecessor: Arc<Predecessor>,
+    key: Option<crate::model::Secret>,
+    hash_key: [u8; 16],
+    marks: Vec<crate::pool::Mark>,
+}
+
+fn serve(
+    files: Files,
+    on_open: OnOpen,
+    program: Option<Program>,
+    mut sockets: Inherited,
+    from: Option<From>,
+) -> Result<(), StartError> {
     let config = files.read()?;
     let server = &config.server;
     let diagnostics = start_diagnostics(level(server.log.level), format(server.log.format));
 
-    let metrics = Metrics::new()?;
-    let cells = Cells::default();
-    let key = GeneratedKey::new(server.state_dir.clone());
-    let tickets = Tickets::default();
-    let first = load::snapshot(&config, &cells, &tickets, &metrics, &|| key.get())?;
-    load::warn(&first);
-    let access_log = access_log(&server.log, &metrics).map_err(StartError::AccessLog)?;
-    let sockets = bind::listeners(&server.listeners)?;
-    let admin = bind::admin(&config.admin.address)?;
-    let live = Arc::new(Live::new(first, cells, tickets, metrics, access_log));
-    let (closing, closed) = watch::channel(false);
+    let key = Arc::new(GeneratedKey::new(server.state_dir.clone()));
+    let (live, predecessor) = live(&config, &key, from)?;
+    let bound = bind::listeners(&server.listeners, &mut sockets)?;
+    let admin = bind::admin(&config.admin.address, &mut sockets)?;
+    sockets.close_the_rest();
+    let copy = admin.try_clone().map_err(StartError::Copy)?;
+    let doors = Arc::new(Doors::new(config.admin.address.value, copy));
+    let in_force = Arc::new(ArcSwap::from_pointee(config.merged.clone()));
+    let notify = Arc::new(Notify::new(&files.environment));
+    let pid_file: KeptPidFile = Arc::default();
+
+    let (leave, leaving) = watch::channel(Leaving::Not);
     let (settled, first_round) = watch::channel(false);
     let (attentive, listening_to_signals) = watch::channel(false);
+    let (open_admin, admin_open) = watch::channel(predecessor.is_none());
+    let (closing_admin, admin_closing) = watch::channel(false);
+    let (admin_has_closed, admin_closed) = watch::channel(false);
+    let (order, orders) = mpsc::channel(16);
+    let (mover, moves) = mpsc::channel(1);
+    let (hand, heir) = mpsc::channel(1);
+    let (starting, upgrading) = watch::channel(false);
 
     let mut pingora = Server::new_with_opt_and_conf(None, pingora_conf(server));
     pingora.bootstrap();
     let gateway = Gateway::new(Arc::clone(&live));
     let proxy = Arc::new(pingora_proxy::http_proxy(&pingora.configuration, gateway));
-    pingora.add_service(Gate::new(
+    pingora.add_service(Gate::new(gate::Parts {
         proxy,
-        sockets,
-        Arc::clone(&live),
-        vec![first_round, listening_to_signals],
-        closed,
+        doors: Arc::clone(&doors),
+        live: Arc::clone(&live),
+        bound,
+        awaited: vec![first_round, listening_to_signals],
+        takeover: Takeover {
+            predecessor,
+            notify: Arc::clone(&notify),
+            pid_path: server.upgrade.pid_file.clone(),
+            pid_file: Arc::clone(&pid_file),
+            open_admin,
+        },
+        moves,
+        leaving,
         on_open,
-    ));
-    let loopback = config.admin.address.value.ip().to_canonical().is_loopback();
-    let guard = Guard {
-        token: config.admin.token.clone(),
-        public_metrics: config.admin.public_metrics || loopback,
-    };
+    }));
     pingora
         .add_service(background_service("health", HealthService::new(Arc::clone(&live), settled)));
     let certificates = CertificateFiles::new(Arc::clone(&live));
     pingora.add_service(background_service("certificates", certificates));
-    pingora.add_service(background_service("admin", Admin::new(Arc::clone(&live), guard, admin)));
     pingora.add_service(background_service("sweep", Sweep::new(Arc::clone(&live))));
-    let drain_timeout = server.drain_timeout;
-    let control = Control::new(files, config, key, Arc::clone(&live), attentive);
+    let loopback = config.admin.address.value.ip().to_canonical().is_loopback();
+    let desk = Desk {
+        live: Arc::clone(&live),
+        guard: Guard {
+            token: config.admin.token.clone(),
+            public_metrics: config.admin.public_metrics || loopback,
+        },
+        config: Arc::clone(&in_force),
+        orders: order,
+    };
+    let hours = Hours { open: admin_open, closing: admin_closing, closed: admin_has_closed };
+    pingora.add_service(background_service("admin", Admin::new(desk, hours, admin)));
+    let stop = Stop::new(stop::Parts {
+        live: Arc::clone(&live),
+        notify: Arc::clone(&notify),
+        leaving: leave,
+        closing_admin,
+        admin_closed,
+        upgrading,
+        heir,
+        drain_timeout: server.drain_timeout,
+    });
+    let control = Control {
+        program: program.map(Arc::new),
+        upgrade: server.upgrade.clone(),
+        watch: server.watch,
+        notify,
+        orders: Mutex::new(Some(orders)),
+        heir: hand,
+        upgrading: starting,
+        attentive,
+        reload: Arc::new(Reload {
+            files,
+            started_with: config,
+            in_force,
+            key,
+            live: Arc::clone(&live),
+            doors,
+            moves: mover,
+        }),
+    };
     pingora.add_service(background_service("control", control));
-    let stop = Stop::new(Arc::clone(&live), closing, drain_timeout);
     pingora.run(RunArgs { shutdown_signal: Box::new(stop) });
+    drop(pid_file.lock().take());
     live.access_log.flush(Duration::from_secs(1));
     if diagnostics.dropped() > 0 {
         tracing::warn!(lines = diagnostics.dropped(), "standard error was blocked: lines are lost");
     }
     Ok(())
+}
+
+/// What the process holds for as long as it lives, with what the one before it has left.
+fn live(
+    config: &Config,
+    key: &GeneratedKey,
+    from: Option<From>,
+) -> Result<(Arc<Live>, Option<Arc<Predecessor>>), StartError> {
+    let server = &config.server;
+    let metrics = Metrics::new()?;
+    let cells = Cells::default();
+    let mut learned = None;
+    let predecessor = from.map(|from| {
+        from.key.into_iter().for_each(|secret| key.inherit(secret));
+        cells.import(from.marks);
+        learned = Some(Learned::new(server.limits.max_learned, from.hash_key));
+        from.predecessor
+    });
+    let tickets = Tickets::default();
+    let first = load::snapshot(config, &cells, &tickets, &metrics, &|| key.get())?;
+    load::warn(&first);
+    let access_log = access_log(&server.log, &metrics).map_err(StartError::AccessLog)?;
+    let mut live = Live::new(first, cells, tickets, metrics, access_log);
+    if let Some(learned) = learned {
+        live.learned = learned;
+    }
+    Ok((Arc::new(live), predecessor))
 }
 
 /// A fresh secret for the configuration.
@@ -181,22 +335,19 @@ fn level(level: LogLevel) -> Level {
     }
 }
 
-/// What of a changed configuration takes effect only at the next start.
+/// What of a changed configuration takes effect only in another process.
 fn needs_restart(old: &Config, new: &Config) -> Vec<&'static str> {
-    let addresses = |config: &Config| {
-        config.server.listeners.iter().map(|listener| listener.address.value).collect::<Vec<_>>()
-    };
     let admin = |config: &Config| {
         let admin = &config.admin;
         (admin.address.value, admin.token.clone(), admin.public_metrics)
     };
     let (was, is) = (&old.server, &new.server);
     [
-        ("server.listeners", addresses(old) != addresses(new)),
         ("server.threads", was.threads != is.threads),
         ("server.log", was.log != is.log),
         ("server.stateDir", was.state_dir != is.state_dir),
         ("server.upgrade.drainTimeout", was.drain_timeout != is.drain_timeout),
+        ("server.upgrade", was.upgrade != is.upgrade),
         ("admin", admin(old) != admin(new)),
     ]
     .into_iter()

@@ -1,52 +1,85 @@
-//! The end of a process: SIGTERM lets open requests finish and ends as soon as nobody is left,
-//! SIGINT (and a second signal) ends at once.
+//! The end of a process: SIGTERM, or a successor that serves, lets open requests finish and ends as
+//! soon as nobody is left; SIGINT (and a second signal) ends at once.
 //!
 //! Pingora hears of a signal only when all of that is done. It would always wait its whole grace
 //! period, deaf to further signals.
 
+use super::entry::Leaving;
+use super::handover::Heir;
+use super::notify::Notify;
+use crate::model::clock;
 use crate::snapshot::Live;
 use async_trait::async_trait;
+use parking_lot::Mutex;
 use pingora::server::{ShutdownSignal, ShutdownSignalWatch};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 
 const LOOK_AGAIN: Duration = Duration::from_millis(20);
 /// Over what time WebSockets are closed, at most: their clients come back as fast.
 const SPREAD: Duration = Duration::from_secs(10);
 /// How long the last of them may take for its reply, and a little more.
 const PARTING: Duration = Duration::from_secs(3);
+/// How long open requests of operators are waited for.
+const OPERATORS: Duration = Duration::from_secs(2);
+
+/// Telling the successor what was learnt may take one part in so many of this process's time.
+const EFFORT: u32 = 20;
 
 pub(super) struct Stop {
     live: Arc<Live>,
+    notify: Arc<Notify>,
     /// Closes the listeners.
-    closing: watch::Sender<bool>,
+    leaving: watch::Sender<Leaving>,
+    /// Closes the operators' listener.
+    closing_admin: watch::Sender<bool>,
+    /// True once no operator's request is open.
+    admin_closed: watch::Receiver<bool>,
+    /// True while a successor starts.
+    upgrading: watch::Receiver<bool>,
+    /// Tells when a successor serves.
+    heir: Mutex<mpsc::Receiver<Heir>>,
     drain_timeout: Duration,
 }
 
+/// What a stop is made of.
+pub(super) struct Parts {
+    pub(super) live: Arc<Live>,
+    pub(super) notify: Arc<Notify>,
+    pub(super) leaving: watch::Sender<Leaving>,
+    pub(super) closing_admin: watch::Sender<bool>,
+    pub(super) admin_closed: watch::Receiver<bool>,
+    pub(super) upgrading: watch::Receiver<bool>,
+    pub(super) heir: mpsc::Receiver<Heir>,
+    pub(super) drain_timeout: Duration,
+}
+
 impl Stop {
-    pub(super) fn new(
-        live: Arc<Live>,
-        closing: watch::Sender<bool>,
-        drain_timeout: Duration,
-    ) -> Self {
-        Self { live, closing, drain_timeout }
+    pub(super) fn new(parts: Parts) -> Self {
+        let Parts {
+            live,
+            notify,
+            leaving,
+            closing_admin,
+            admin_closed,
+            upgrading,
+            heir,
+            drain_timeout,
+        } = parts;
+        let heir = Mutex::new(heir);
+        Self { live, notify, leaving, closing_admin, admin_closed, upgrading, heir, drain_timeout }
     }
 
-    async fn drain(&self) {
+    async fn drain(&self, why: Leaving) {
         self.live.set_serving(false);
-        self.closing.send_replace(true);
+        self.leaving.send_replace(why);
         tracing::info!(
             open = self.live.metrics.connections.get(),
             "stopping: no new clients, open requests finish"
         );
-        let idle = async {
-            while self.live.metrics.connections.get() > 0 {
-                tokio::time::sleep(LOOK_AGAIN).await;
-            }
-        };
-        if tokio::time::timeout(self.drain_timeout, idle).await.is_err() {
+        if tokio::time::timeout(self.drain_timeout, self.idle()).await.is_err() {
             tracing::warn!(
                 open = self.live.metrics.connections.get(),
                 "the drain timeout is over: connections are cut"
@@ -67,6 +100,65 @@ impl Stop {
         };
         let _ = tokio::time::timeout(spread + PARTING, closed).await;
     }
+
+    async fn idle(&self) {
+        while self.live.metrics.connections.get() > 0 {
+            tokio::time::sleep(LOOK_AGAIN).await;
+        }
+    }
+
+    /// No new operators: they are the successor's from now on.
+    async fn close_admin(&self) {
+        self.closing_admin.send_replace(true);
+        let mut closed = self.admin_closed.clone();
+        let closed = closed.wait_for(|closed| *closed);
+        // an error is the end of the listener as well
+        let _ = tokio::time::timeout(OPERATORS, closed).await;
+    }
+
+    /// Waits until a successor that is still starting has been ended: see
+    /// [`super::handover::UpgradeError::Stopping`].
+    async fn give_up_successor(&self) {
+        self.live.set_serving(false);
+        let mut upgrading = self.upgrading.clone();
+        let ended = upgrading.wait_for(|upgrading| !*upgrading);
+        let _ = tokio::time::timeout(OPERATORS, ended).await;
+    }
+
+    /// Drains, and tells the successor which sessions are learnt meanwhile.
+    async fn leave_to(&self, heir: Heir) {
+        let released = heir.release();
+        if let Err(why) = released {
+            tracing::warn!(%why, "the successor was not told that it is on its own");
+        }
+        let live = Arc::clone(&self.live);
+        let (ended, over) = watch::channel(false);
+        let telling = tokio::task::spawn_blocking(move || tell(heir, &live, &over));
+        tokio::join!(self.drain(Leaving::HandedOver), self.close_admin());
+        ended.send_replace(true);
+        let _ = telling.await;
+    }
+}
+
+/// Tells the successor what is learnt until `over`, and once more then.
+fn tell(mut heir: Heir, live: &Live, over: &watch::Receiver<bool>) {
+    // without a sender this process is ending, whatever is still to be told
+    while over.has_changed().is_ok() {
+        let last = *over.borrow();
+        let start = clock::monotonic_now();
+        if heir.tell(&live.learned).is_err() {
+            // it has ended, or has its own successor
+            return;
+        }
+        if last {
+            return;
+        }
+        let pause = LOOK_AGAIN.max(start.elapsed() * EFFORT);
+        let until = clock::monotonic_now() + pause;
+        while over.has_changed().is_ok() && !*over.borrow() && clock::monotonic_now() < until {
+            std::thread::sleep(LOOK_AGAIN.min(pause));
+        }
+    }
 }
 
 #[async_trait]
@@ -78,19 +170,44 @@ impl ShutdownSignalWatch for Stop {
             tracing::error!("cannot listen to signals: only SIGKILL will end this process");
             return std::future::pending().await;
         };
+        let heir = std::future::poll_fn(|context| self.heir.lock().poll_recv(context));
         tokio::select! {
             _ = terminate.recv() => {
+                self.notify.stopping();
                 tokio::select! {
-                    () = self.drain() => {}
+                    () = self.drain(Leaving::Stopping) => {}
                     () = either(&mut terminate, &mut interrupt) => {
                         tracing::warn!("a second signal: connections are cut");
+                    }
+                }
+                self.close_admin().await;
+            }
+            Some(heir) = heir => {
+                self.notify.succeeded_by(heir.pid);
+                tokio::select! {
+                    () = self.leave_to(heir) => {}
+                    () = leave_at_once(&mut terminate, &mut interrupt) => {
+                        tracing::warn!("a signal: connections are cut");
                     }
                 }
             }
             _ = interrupt.recv() => {}
         }
+        self.give_up_successor().await;
         tracing::info!("stopped");
         ShutdownSignal::FastShutdown
+    }
+}
+
+/// A process that has a successor drains already: the first SIGTERM asks for no more than that.
+/// systemd sends it to every process of a service that is stopped.
+async fn leave_at_once(terminate: &mut Signal, interrupt: &mut Signal) {
+    tokio::select! {
+        _ = terminate.recv() => {
+            tracing::info!("stopping already; another signal ends this process at once");
+            either(terminate, interrupt).await;
+        }
+        _ = interrupt.recv() => {}
     }
 }
 

@@ -17,6 +17,7 @@
 
 mod harness;
 
+mod admin;
 mod affinity;
 mod balancing;
 mod burst;
@@ -49,4 +50,6 @@ mod tls;
 mod tls_backends;
 mod urls;
 mod websocket;
+mod systemd;
+mod upgrade;
 mod written;

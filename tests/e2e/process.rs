@@ -163,21 +163,6 @@ fn signals_that_come_early_do_not_end_the_process() {
 }
 
 #[test]
-fn a_signal_that_asks_for_what_is_not_built_yet_is_answered_and_survived() {
-    let b1 = Backend::start("b1");
-    let mut gateway = Gateway::spawn_and(&Setup::of(&[&b1]), |gateway| gateway.signal("USR2"));
-    gateway.wait_until_ready();
-    until("it says so", || {
-        // Taken, but not answered, while the process still starts.
-        gateway.signal("USR2");
-        let said = |line: &String| line.contains("SIGUSR2") && line.contains("not supported yet");
-        gateway.stderr_lines().iter().any(said).then_some(())
-    });
-    assert_eq!(gateway.client().get("/").backend(), "b1");
-    assert!(gateway.wait_for_exit(Duration::ZERO).is_none(), "it lives");
-}
-
-#[test]
 fn an_address_that_is_taken_is_named_and_the_process_ends() {
     let b1 = Backend::start("b1");
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();

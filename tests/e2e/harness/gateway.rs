@@ -2,7 +2,7 @@
 
 use super::client::{Client, Request};
 use super::message::Answer;
-use super::program::command;
+use super::program::{Output, command, command_of, stickfast};
 use super::scrape::Scrape;
 use super::wire::Wire;
 use super::{until, within};
@@ -10,8 +10,9 @@ use serde_json::Value;
 use std::fs::{self, OpenOptions};
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::mem;
-use std::net::SocketAddr;
-use std::os::unix::fs::OpenOptionsExt;
+use std::net::{SocketAddr, TcpListener};
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::{OpenOptionsExt, symlink};
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -38,6 +39,40 @@ impl Gateway {
     /// Starts with one configuration file and waits until it serves.
     pub(crate) fn start(yaml: &impl ToString) -> Self {
         let mut gateway = Self::spawn(&[("stickfast.yaml", &yaml.to_string())]);
+        gateway.wait_until_ready();
+        gateway
+    }
+
+    /// Starts by way of a link in its directory, as `./stickfast`, so that a test can put another
+    /// program in its place; with these variables of the environment. Its configuration must name
+    /// `pid` in its directory as the pid file.
+    pub(crate) fn start_replaceable(yaml: &impl ToString, environment: &[(&str, &str)]) -> Self {
+        Self::start_by_shell(yaml, environment, Stdio::null())
+    }
+
+    /// The same with a listening socket as its descriptor 3, as systemd passes it.
+    pub(crate) fn start_activated(
+        yaml: &impl ToString,
+        environment: &[(&str, &str)],
+        socket: TcpListener,
+    ) -> Self {
+        Self::start_by_shell(yaml, environment, OwnedFd::from(socket).into())
+    }
+
+    /// A shell, since only it can name the process that it becomes: the variable that
+    /// `STICKFAST_TEST_OWN` names gets its id.
+    fn start_by_shell(yaml: &impl ToString, environment: &[(&str, &str)], stdin: Stdio) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        fs::write(dir.path().join("stickfast.yaml"), yaml.to_string()).unwrap();
+        let program = dir.path().join("stickfast");
+        symlink(env!("CARGO_BIN_EXE_stickfast"), &program).unwrap();
+        let mut command = command_of(Path::new("/bin/sh"), dir.path());
+        command.stdin(stdin).envs(environment.iter().copied()).arg("-c").arg(
+            "[ -z \"$STICKFAST_TEST_OWN\" ] || export \"$STICKFAST_TEST_OWN=$$\"
+             unset STICKFAST_TEST_OWN; exec 3<&0 </dev/null; exec \"$0\" \"$@\"",
+        );
+        command.arg(program);
+        let mut gateway = Self::launch_as(command, dir, ["stickfast.yaml"]);
         gateway.wait_until_ready();
         gateway
     }
@@ -73,7 +108,14 @@ impl Gateway {
     }
 
     fn launch<'a>(dir: TempDir, names: impl IntoIterator<Item = &'a str>) -> Self {
-        let mut command = command(dir.path());
+        Self::launch_as(command(dir.path()), dir, names)
+    }
+
+    fn launch_as<'a>(
+        mut command: Command,
+        dir: TempDir,
+        names: impl IntoIterator<Item = &'a str>,
+    ) -> Self {
         command.arg("run");
         for name in names {
             command.arg("-c").arg(dir.path().join(name));
@@ -188,6 +230,18 @@ impl Gateway {
         assert!(sent.expect("kill is at hand").success(), "SIG{name} to {id}");
     }
 
+    /// The process that serves, as its pid file says.
+    pub(crate) fn pid(&self) -> Option<u32> {
+        fs::read_to_string(self.dir().join("pid")).ok()?.trim().parse().ok()
+    }
+
+    /// `stickfast ctl` with this gateway's admin listener.
+    pub(crate) fn ctl(&self, arguments: &[&str]) -> Output {
+        let admin = format!("http://{}", self.admin_address().expect("an admin listener"));
+        let dir = tempfile::tempdir().unwrap();
+        stickfast(dir.path(), &[&["ctl", "--admin", &admin], arguments].concat())
+    }
+
     /// How it ended, if it did so in time.
     pub(crate) fn wait_for_exit(&mut self, time: Duration) -> Option<ExitStatus> {
         within(time, || self.child.try_wait().unwrap())
@@ -262,6 +316,10 @@ impl Gateway {
 impl Drop for Gateway {
     fn drop(&mut self) {
         // Errors mean that it ended already.
+        if let Some(successor) = self.pid().filter(|pid| *pid != self.child.id()) {
+            let kill = ["-s", "KILL", &successor.to_string()];
+            let _ = Command::new("kill").args(kill).stderr(Stdio::null()).status();
+        }
         let _ = self.child.kill();
         let _ = self.child.wait();
         if thread::panicking() {

@@ -18,7 +18,12 @@ pub(crate) struct Output {
 
 /// The binary under test, in a directory of the test's.
 pub(crate) fn command(dir: &Path) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_stickfast"));
+    command_of(Path::new(env!("CARGO_BIN_EXE_stickfast")), dir)
+}
+
+/// The same by another name.
+pub(crate) fn command_of(program: &Path, dir: &Path) -> Command {
+    let mut command = Command::new(program);
     command.current_dir(dir).env("STICKFAST_TEST_DIR", dir).stdin(Stdio::null());
     command
 }
