@@ -3,6 +3,7 @@
 mod toy;
 
 use super::files;
+use crate::model::Address;
 use crate::server;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -31,7 +32,7 @@ pub(super) fn run(overlays: Vec<PathBuf>, backends_only: bool) -> anyhow::Result
     Ok(())
 }
 
-fn lines_to_paste(gateway: &SocketAddr) {
+fn lines_to_paste(gateway: &Address) {
     println!(
         "
 Three backends (b1, b2, b3) and the gateway are up. Paste these into another terminal:

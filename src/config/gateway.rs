@@ -10,6 +10,7 @@ use super::server;
 use super::services;
 use super::websocket;
 use super::written::Config;
+use crate::model::Address;
 
 /// Reads all of the tree. Where there was a fault, the value is a stand-in.
 pub(super) fn read(reader: &Reader, root: &Node) -> Config {
@@ -28,9 +29,10 @@ pub(super) fn read(reader: &Reader, root: &Node) -> Config {
     gateway.later(&["session"]);
 
     let address = admin.address.value;
-    let clashing = |at: &&super::At<_>| server::overlap(at.value, address);
-    let addresses = server.listeners.iter().map(|listener| &listener.address);
-    for listener in addresses.filter(clashing) {
+    let clashing = |at: &&super::At<Address>| {
+        at.value.inet().is_some_and(|listener| server::overlap(listener, address))
+    };
+    for listener in server.listeners.iter().map(|l| &l.address).filter(clashing) {
         let cure = "give the listener or `admin.address` another port";
         reader.report(&listener.at, "is also the address of `admin`", cure);
     }

@@ -8,6 +8,7 @@ use super::tls;
 use super::written::{
     Limits, Listener, Log, LogFormat, LogLevel, LogOutput, Server, Threads, Upgrade,
 };
+use crate::model::Address;
 use ipnet::IpNet;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
@@ -42,51 +43,73 @@ fn path(section: &mut Section, key: &'static str) -> Option<PathBuf> {
     section.value(key, |s| s.checked("a path", |text| !text.is_empty())).map(PathBuf::from)
 }
 
+/// Who may connect to a unix socket: its owner and its group.
+const MODE: u32 = 0o660;
+
 fn listeners(server: &mut Section) -> Vec<Listener> {
     server.reject_empty("listeners", "add one, or leave the key out");
     let sections = server.sections("listeners");
     if !server.says("listeners") {
-        let value = SocketAddr::from((Ipv4Addr::LOCALHOST, 8080));
+        let value = SocketAddr::from((Ipv4Addr::LOCALHOST, 8080)).into();
         let address = At { value, at: server.at.clone() };
-        return vec![Listener { address, tls: None }];
+        let listener =
+            Listener { address, tls: None, http2: false, proxy_protocol: false, mode: MODE };
+        return vec![listener];
     }
     let listeners: Vec<_> = sections.into_iter().filter_map(listener).collect();
-    let addresses: Vec<_> = listeners.iter().map(|listener| listener.address.clone()).collect();
-    report_overlaps(server.reader, &addresses);
+    report_overlaps(server.reader, &listeners);
     listeners
 }
 
 fn listener(mut listener: Section) -> Option<Listener> {
-    listener.later(&["http2", "proxyProtocol"]);
     listener.require("address", "add an address such as 127.0.0.1:8080");
     let tls = listener.optional("tls").map(tls::of_listener);
+    let http2 = listener.value("http2", Scalar::flag).unwrap_or(false);
+    let proxy_protocol = listener.value("proxyProtocol", Scalar::flag).unwrap_or(false);
+    let mode = listener.value_at("mode", mode);
     let address = listener.value_at("address", |s| {
         s.text("an address such as 127.0.0.1:8080 or [::]:8080", |text| {
-            Some(match text.strip_prefix("unix:") {
-                Some(_) => Err(Refused::new(
-                    "unix sockets are not supported yet",
-                    "write an address such as 127.0.0.1:8080",
+            Some(match text.parse() {
+                Ok(address) => Ok(address),
+                Err(_) if text.starts_with("unix:") => Err(Refused::new(
+                    "not the path of a socket",
+                    "write unix: and an absolute path of at most 107 plain characters",
                 )),
-                None => Ok(text.parse().ok()?),
+                Err(_) => return None,
             })
         })?
-    });
-    Some(Listener { address: address?, tls })
+    })?;
+    if let (Some(mode), Address::Inet(_)) = (&mode, &address.value) {
+        let problem = "only a unix socket has a mode";
+        listener.reader.report(&mode.at, problem, "remove it");
+    }
+    let mode = mode.map_or(MODE, |mode| mode.value);
+    Some(Listener { address, tls, http2, proxy_protocol, mode })
 }
 
-fn report_overlaps(reader: &Reader, listeners: &[At<SocketAddr>]) {
-    let fixed = listeners.iter().filter(|listener| listener.value.port() != 0);
-    let names: Vec<_> =
-        fixed.map(|l| At { value: l.value.to_string(), at: l.at.clone() }).collect();
+fn mode(scalar: &Scalar) -> Parsed<u32> {
+    scalar.text("permissions in quotes, such as \"0660\"", |text| {
+        let octal = text.len() <= 4 && text.bytes().all(|b| (b'0'..=b'7').contains(&b));
+        u32::from_str_radix(text, 8).ok().filter(|mode| octal && *mode <= 0o777)
+    })
+}
+
+fn report_overlaps(reader: &Reader, listeners: &[Listener]) {
+    let is_fixed =
+        |listener: &&Listener| listener.address.value.inet().is_none_or(|a| a.port() != 0);
+    let names: Vec<_> = listeners
+        .iter()
+        .filter(is_fixed)
+        .map(|l| At { value: l.address.value.to_string(), at: l.address.at.clone() })
+        .collect();
     reader.report_repeats(names.iter());
-    for (nth, listener) in listeners.iter().enumerate() {
-        let mut earlier = listeners.iter().take(nth);
-        let theirs = |other: &&At<SocketAddr>| {
-            other.value != listener.value && overlap(other.value, listener.value)
-        };
-        if let Some(other) = earlier.find(theirs) {
-            let problem = format!("{} is already used by {}", listener.value, other.value);
-            reader.report(&listener.at, problem, "give each its own port");
+    let all: Vec<_> =
+        listeners.iter().filter_map(|l| Some((l.address.value.inet()?, &l.address.at))).collect();
+    for (nth, (address, at)) in all.iter().enumerate() {
+        let mut earlier = all.iter().take(nth).map(|(address, _)| *address);
+        if let Some(other) = earlier.find(|o| o != address && overlap(*o, *address)) {
+            let problem = format!("{address} is already used by {other}");
+            reader.report(at, problem, "give each its own port");
         }
     }
 }
@@ -120,16 +143,33 @@ fn network(scalar: &Scalar) -> Parsed<IpNet> {
 }
 
 fn limits(mut limits: Section) -> Limits {
-    limits.later(&["maxConnections", "minBodyRate"]);
     let mut timeout = |key, default| {
         limits
             .value(key, |s| s.duration(Duration::from_millis(1)))
             .unwrap_or(Duration::from_secs(default))
     };
+    let header_timeout = timeout("headerTimeout", 10);
+    let body_timeout = timeout("bodyTimeout", 60);
+    let idle_timeout = timeout("idleTimeout", 75);
+    let mut most = |key| {
+        let most = limits.value(key, |s| s.number(0..=100_000_000)).filter(|most| *most > 0);
+        most.and_then(|most| u32::try_from(most).ok())
+    };
     Limits {
-        header_timeout: timeout("headerTimeout", 10),
-        body_timeout: timeout("bodyTimeout", 60),
-        idle_timeout: timeout("idleTimeout", 75),
+        header_timeout,
+        body_timeout,
+        idle_timeout,
+        max_connections: most("maxConnections"),
+        max_connections_per_address: most("maxConnectionsPerAddress"),
+        max_requests: most("maxRequestsPerConnection"),
+        max_streams: limits
+            .value("maxStreamsPerConnection", |s| s.number(1..=10_000))
+            .and_then(|most| u32::try_from(most).ok())
+            .unwrap_or(100),
+        min_body_rate: limits
+            .value("minBodyRate", |s| s.size(0..=1_000_000_000))
+            .and_then(|rate| u32::try_from(rate).ok())
+            .filter(|rate| *rate > 0),
         max_header_bytes: limits
             .value("maxHeaderBytes", |s| s.size(1_000..=1_000_000))
             .unwrap_or(64_000),

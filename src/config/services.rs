@@ -4,11 +4,12 @@ use super::At;
 use super::affinity::Sections;
 use super::scalar::{Parsed, Scalar};
 use super::section::Section;
-use super::syntax::{is_host_and_port, is_plain, is_token};
+use super::syntax::{is_backend_address, is_plain, is_token};
 use super::tls;
 use super::written::{
     Backend, BackendState, Handshakes, HealthCheck, Policy, Probe, Service, ServiceLimits, Timeouts,
 };
+use crate::model::ProxyProtocol;
 use std::time::Duration;
 
 /// Any timeout must give the other side some time.
@@ -40,7 +41,6 @@ fn service(id: At<String>, mut service: Section) -> Service {
         "rebindRate",
         "panicThreshold",
         "retries",
-        "http2",
         "mirror",
     ]);
     let policy =
@@ -60,6 +60,9 @@ fn service(id: At<String>, mut service: Section) -> Service {
     };
     let limits = limits(service.section("limits"));
     let versions = versions(&mut service, &backends);
+    let http2 = service.value("http2", Scalar::flag).unwrap_or(false);
+    let versions_of_it = [("v1", ProxyProtocol::V1), ("v2", ProxyProtocol::V2)];
+    let proxy_protocol = service.value("proxyProtocol", |s| s.choice(&versions_of_it, &[]));
     Service {
         id,
         backends,
@@ -70,6 +73,8 @@ fn service(id: At<String>, mut service: Section) -> Service {
         limits,
         versions,
         affinity: None,
+        http2,
+        proxy_protocol,
         handshakes: Handshakes::AsRequests,
     }
 }
@@ -133,7 +138,7 @@ fn backends(service: &mut Section) -> Vec<Backend> {
 fn backend(mut backend: Section) -> Option<Backend> {
     let what = "an address such as 10.0.0.1:8080, [::1]:8080 or name:8080";
     backend.require("address", &format!("add {what}"));
-    let address = backend.value_at("address", |s| s.checked(what, is_host_and_port));
+    let address = backend.value_at("address", |s| s.checked(what, is_backend_address));
     let id = backend.value_at("id", |s| {
         s.checked("1 to 100 printable characters without spaces, quotes, `,`, `;` and `\\`", |id| {
             (1..=100).contains(&id.len()) && is_plain(id)

@@ -1,5 +1,6 @@
 //! What names, hosts and addresses may look like.
 
+use crate::model::Address;
 use std::net::{Ipv6Addr, SocketAddr};
 
 /// A token of HTTP: a method, a header name, a cookie name.
@@ -26,6 +27,11 @@ pub(super) fn is_host_name(text: &str) -> bool {
 pub(super) fn is_host(text: &str) -> bool {
     let bracketed = text.strip_prefix('[').and_then(|text| text.strip_suffix(']'));
     is_host_name(text) || bracketed.is_some_and(|v6| v6.parse::<Ipv6Addr>().is_ok())
+}
+
+/// As [`is_host_and_port`], or `unix:/path`.
+pub(super) fn is_backend_address(text: &str) -> bool {
+    is_host_and_port(text) || matches!(text.parse(), Ok(Address::Unix(_)))
 }
 
 /// `ip:port`, `[v6]:port` or `host:port`, the port from 1 on.

@@ -9,7 +9,7 @@ pub use tls::*;
 
 use super::merged::Merged;
 use super::place::At;
-use crate::model::Secret;
+use crate::model::{Address, ProxyProtocol, Secret};
 use ipnet::IpNet;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -102,13 +102,19 @@ pub struct Server {
     pub state_dir: PathBuf,
 }
 
-/// One of `server.listeners`.
+/// One entry of `listeners`.
 #[derive(Clone, Debug)]
 pub struct Listener {
     /// Where it listens; port 0 takes a free one.
-    pub address: At<SocketAddr>,
+    pub address: At<Address>,
     /// `None`: plain HTTP.
     pub tls: Option<ListenerTls>,
+    /// Whether HTTP/2 is spoken too: where a client begins with it, or asks for it by ALPN.
+    pub http2: bool,
+    /// Whether each connection begins with a PROXY header.
+    pub proxy_protocol: bool,
+    /// Who may connect to a unix socket.
+    pub mode: u32,
 }
 
 /// `server.upgrade`
@@ -146,6 +152,16 @@ pub struct Limits {
     pub max_body_bytes: Option<u64>,
     /// Sessions of applications that are remembered (`learn`).
     pub max_learned: usize,
+    /// Connections of clients at once; `None`: no limit.
+    pub max_connections: Option<u32>,
+    /// Connections of one address at once; `None`: no limit.
+    pub max_connections_per_address: Option<u32>,
+    /// Requests of one connection; `None`: no limit.
+    pub max_requests: Option<u32>,
+    /// Requests of one HTTP/2 connection at once.
+    pub max_streams: u32,
+    /// Bytes of a body in a second, both ways; `None`: silence alone counts.
+    pub min_body_rate: Option<u32>,
 }
 
 /// `server.log`
@@ -226,6 +242,10 @@ pub struct Service {
     pub limits: ServiceLimits,
     /// How new clients are split over versions; empty: they are not.
     pub versions: Vec<(String, u32)>,
+    /// Whether backends are spoken to in HTTP/2.
+    pub http2: bool,
+    /// The PROXY header that backends are sent.
+    pub proxy_protocol: Option<ProxyProtocol>,
     /// For requests that name the service themselves, and for rules without a section of their own:
     /// the service's own section laid over `router.sessionAffinity`. `None`: off.
     pub affinity: Option<Affinity>,
@@ -249,7 +269,7 @@ pub struct ServiceLimits {
 pub struct Backend {
     /// Given, or the address as written.
     pub id: At<String>,
-    /// `ip:port` or `host:port`, as written. Host names are resolved when the snapshot is made.
+    /// `ip:port`, `host:port` or `unix:/path`, as written. Host names are resolved when the snapshot is made.
     pub address: At<String>,
     /// 0 to 256, 1 where absent.
     pub weight: u32,

@@ -1,7 +1,6 @@
 //! A backend as the configuration describes it, without anything that changes while it serves.
 
-use super::BackendId;
-use std::net::SocketAddr;
+use super::{Address, BackendId};
 use std::sync::Arc;
 
 /// One server of a service.
@@ -10,7 +9,7 @@ pub struct Backend {
     /// Stable name: what affinity keys and the hash ring speak of.
     pub id: BackendId,
     /// Where to connect.
-    pub address: SocketAddr,
+    pub address: Address,
     /// The same as the operator wrote it, be it by name.
     pub written: Arc<str>,
     /// Share of new clients relative to the other backends, 0 to 256. 0 takes no new clients.

@@ -2,12 +2,11 @@
 //! and the requests that it has. Separate from [`super::Member`], which is made anew with every snapshot.
 
 use super::seats::{Crowd, Seats};
-use crate::model::{BackendId, ServiceId};
+use crate::model::{Address, BackendId, ServiceId};
 use ahash::AHashMap;
 use arc_swap::ArcSwap;
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicU32, Ordering};
 
@@ -103,14 +102,14 @@ fn code(health: Health) -> u8 {
 }
 
 /// A backend that moves to another address has to prove itself anew, hence the address.
-type Key = (ServiceId, BackendId, SocketAddr);
+type Key = (ServiceId, BackendId, Address);
 
 /// What another process is told of a backend.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Mark {
     service: String,
     backend: String,
-    address: SocketAddr,
+    address: String,
     health: Health,
     contrary: u32,
     incarnation: String,
@@ -129,10 +128,10 @@ impl Cells {
         &self,
         service: &ServiceId,
         backend: &BackendId,
-        address: SocketAddr,
+        address: &Address,
         start: Health,
     ) -> Arc<Cell> {
-        let key = (service.clone(), backend.clone(), address);
+        let key = (service.clone(), backend.clone(), address.clone());
         Arc::clone(self.backends.lock().entry(key).or_insert_with(|| Arc::new(Cell::new(start))))
     }
 
@@ -147,7 +146,7 @@ impl Cells {
         let mark = |((service, backend, address), cell): (&Key, &Arc<Cell>)| Mark {
             service: service.as_str().to_owned(),
             backend: backend.as_str().to_owned(),
-            address: *address,
+            address: address.to_string(),
             health: cell.health(),
             contrary: cell.contrary.load(Ordering::Relaxed),
             incarnation: cell.incarnation().to_string(),
@@ -160,11 +159,12 @@ impl Cells {
     pub fn import(&self, marks: Vec<Mark>) {
         let mut cells = self.backends.lock();
         for mark in marks {
+            let Ok(address) = mark.address.parse() else { continue };
             let cell = Cell::new(mark.health);
             cell.contrary.store(mark.contrary, Ordering::Relaxed);
             cell.note_incarnation(&mark.incarnation);
             let (service, backend) = (mark.service.as_str().into(), mark.backend.as_str().into());
-            cells.insert((service, backend, mark.address), Arc::new(cell));
+            cells.insert((service, backend, address), Arc::new(cell));
         }
     }
 
@@ -196,17 +196,17 @@ mod tests {
     fn a_mark_stays_with_its_backend_until_nobody_holds_it() {
         let cells = Cells::default();
         let (service, backend) = (ServiceId::from("s"), BackendId::from("b"));
-        let (here, there) = (SocketAddr::from(([127, 0, 0, 1], 1)), ([127, 0, 0, 1], 2).into());
-        let held = cells.cell(&service, &backend, here, Health::Unchecked);
+        let [here, there] = ["127.0.0.1:1", "127.0.0.1:2"].map(|a| a.parse::<Address>().unwrap());
+        let held = cells.cell(&service, &backend, &here, Health::Unchecked);
         held.record(false, 1);
         cells.sweep();
-        let again = cells.cell(&service, &backend, here, Health::Unchecked);
+        let again = cells.cell(&service, &backend, &here, Health::Unchecked);
         assert_eq!(again.health(), Health::Unhealthy);
-        let moved = cells.cell(&service, &backend, there, Health::Unchecked);
+        let moved = cells.cell(&service, &backend, &there, Health::Unchecked);
         assert_eq!(moved.health(), Health::Unchecked, "another address proves itself anew");
         drop((held, again));
         cells.sweep();
-        let fresh = cells.cell(&service, &backend, here, Health::Unchecked);
+        let fresh = cells.cell(&service, &backend, &here, Health::Unchecked);
         assert_eq!(fresh.health(), Health::Unchecked);
     }
 
@@ -214,12 +214,12 @@ mod tests {
     fn a_mark_goes_over_to_another_process_with_its_row() {
         let (old, new) = (Cells::default(), Cells::default());
         let (service, backend) = (ServiceId::from("s"), BackendId::from("b"));
-        let here = SocketAddr::from(([127, 0, 0, 1], 1));
-        let cell = old.cell(&service, &backend, here, Health::Healthy);
+        let here = "unix:/run/app.sock".parse().unwrap();
+        let cell = old.cell(&service, &backend, &here, Health::Healthy);
         cell.record(false, 3);
         cell.note_incarnation("second");
         new.import(old.export());
-        let cell = new.cell(&service, &backend, here, Health::Unchecked);
+        let cell = new.cell(&service, &backend, &here, Health::Unchecked);
         assert_eq!((cell.health(), &*cell.incarnation()), (Health::Healthy, "second"));
         assert_eq!(cell.record(false, 3), None);
         assert_eq!(cell.record(false, 3), Some(Health::Unhealthy), "the third in the row");

@@ -4,6 +4,7 @@
 use super::cell::Health;
 use super::member::Member;
 use super::probe;
+use super::tongue::Tongue;
 use async_trait::async_trait;
 use pingora::http::ResponseHeader;
 use pingora_core::{Error, ErrorType, Result};
@@ -28,6 +29,8 @@ pub struct Check {
     pub unhealthy_threshold: u32,
     /// The response header that tells which start of the backend answers; in lower case.
     pub incarnation_header: String,
+    /// How the backends are spoken to.
+    pub tongue: Tongue,
 }
 
 /// What a check asks.
@@ -49,10 +52,15 @@ impl Check {
     }
 
     async fn ask(&self, member: &Member) -> Result<()> {
-        let stream = probe::connect(member).await?;
+        let stream = probe::connect(member, self.tongue).await?;
         match &self.probe {
             Probe::Http { path } => {
-                probe::get(stream, path, |answer| self.judge(member, answer)).await
+                let validate = |answer: &ResponseHeader| self.judge(member, answer);
+                if self.tongue.http2 {
+                    probe::get_by_http2(stream, path, validate).await
+                } else {
+                    probe::get(stream, path, validate).await
+                }
             }
             Probe::Tcp => Ok(()),
         }

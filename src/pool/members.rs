@@ -3,14 +3,14 @@
 
 use super::check::Check;
 use super::member::Member;
-use crate::model::{BackendId, ServiceId};
+use crate::model::{Address, BackendId, ServiceId};
 use ahash::AHashMap;
 use async_trait::async_trait;
 use pingora_core::protocols::l4::socket::SocketAddr as PingoraAddr;
 use pingora_load_balancing::discovery::ServiceDiscovery;
 use pingora_load_balancing::{Backend as PingoraBackend, Backends};
 use std::collections::{BTreeSet, HashMap};
-use std::net::SocketAddr;
+use std::os::unix::net::SocketAddr as UnixAddr;
 use std::sync::Arc;
 
 /// The backends of one service.
@@ -66,19 +66,24 @@ impl Pool {
 /// that share an address.
 fn pingora_view(members: &[Arc<Member>]) -> BTreeSet<PingoraBackend> {
     let mut view = BTreeSet::new();
-    let mut sharing: AHashMap<SocketAddr, usize> = AHashMap::new();
+    let mut sharing: AHashMap<&Address, usize> = AHashMap::new();
     for member in members {
-        let nth = sharing.entry(member.backend.address).or_insert(0);
+        let Some(addr) = pingora_address(&member.backend.address) else { continue };
+        let nth = sharing.entry(&member.backend.address).or_insert(0);
         *nth += 1;
         let mut ext = http::Extensions::new();
         ext.insert(Arc::clone(member));
-        view.insert(PingoraBackend {
-            addr: PingoraAddr::Inet(member.backend.address),
-            weight: *nth,
-            ext,
-        });
+        view.insert(PingoraBackend { addr, weight: *nth, ext });
     }
     view
+}
+
+/// The address as Pingora has it; `None` for a path that is too long, which the reader refuses.
+pub fn pingora_address(address: &Address) -> Option<PingoraAddr> {
+    match address {
+        Address::Inet(address) => Some(PingoraAddr::Inet(*address)),
+        Address::Unix(path) => UnixAddr::from_pathname(&**path).ok().map(PingoraAddr::Unix),
+    }
 }
 
 /// The members of one snapshot, which never change: a reload makes a new pool.

@@ -10,20 +10,23 @@ mod members;
 mod probe;
 mod rounds;
 mod seats;
+mod tongue;
 
 pub use cell::{Cell, Cells, Health, Mark};
 pub use check::{Check, Probe};
 pub use member::{Ability, Encryption, Member};
-pub use members::Pool;
+pub use members::{Pool, pingora_address};
 pub use rounds::{Rounds, first_round};
 pub use seats::{Crowd, For, Room, Seat, Seats, Waited, wait};
+pub use tongue::{Ends, Tongue};
 
 /// Pools for the tests of this module and of those above it.
 #[cfg(test)]
 pub(crate) mod fixture {
     use super::*;
-    use crate::model::{Backend, BackendId, Duty, ServiceId};
+    use crate::model::{Address, Backend, BackendId, Duty, ServiceId};
     use crate::observe::Metrics;
+    use std::net::SocketAddr;
     use std::sync::Arc;
     use std::time::Duration;
 
@@ -44,11 +47,11 @@ pub(crate) mod fixture {
         let member = |(port, (id, weight)): (u16, &(&str, u32))| {
             let id = BackendId::from(*id);
             let metrics = metrics.backend(&service, &id);
-            let address = ([127, 0, 0, 1], port).into();
+            let address = Address::from(SocketAddr::from(([127, 0, 0, 1], port)));
             let backend = Backend {
                 id,
-                address,
                 written: address.to_string().into(),
+                address,
                 weight: *weight,
                 version: "".into(),
                 duty: Duty::Active,
@@ -70,6 +73,7 @@ pub(crate) mod fixture {
             healthy_threshold: 1,
             unhealthy_threshold: 3,
             incarnation_header: "x-backend-incarnation".into(),
+            tongue: Tongue::default(),
         };
         Pool::new(ServiceId::from("s"), members(weights, health), Some(check))
     }

@@ -2,6 +2,7 @@
 
 use super::ctx::Ctx;
 use super::front::ClientIo;
+use super::grpc;
 use super::refusal::{Answer, REASON_HEADER, Refusal};
 use crate::model::{Cause, Did};
 use bytes::Bytes;
@@ -27,6 +28,10 @@ pub(super) async fn write(session: &mut Session, ctx: &mut Ctx, refusal: Refusal
         session.set_keepalive(None);
         return Ok(());
     }
+    if grpc::is_call(session.req_header()) {
+        return grpc::answer(session, refusal, status).await;
+    }
+    let is_http2 = session.is_http2();
     let unread = !session.as_downstream_mut().is_body_done();
     if unread {
         session.set_keepalive(None);
@@ -57,7 +62,11 @@ pub(super) async fn write(session: &mut Session, ctx: &mut Ctx, refusal: Refusal
     if !bodiless {
         session.write_response_body(Some(Bytes::from(body)), true).await?;
     }
-    if unread && refusal != Refusal::BodyTimeout {
+    if bodiless && is_http2 {
+        session.as_downstream_mut().finish_body().await?;
+    }
+    // a stream ends without harm to what was sent before
+    if unread && !is_http2 && refusal != Refusal::BodyTimeout {
         linger(session).await;
     }
     Ok(())
@@ -82,8 +91,13 @@ async fn linger(session: &mut Session) {
 pub(super) async fn after(session: &mut Session, ctx: &mut Ctx, error: &Error) -> FailToProxy {
     let refusal = ctx.refusal.unwrap_or_else(|| Refusal::of(error, false));
     let upgrade_failed = ClientIo::of(session).is_some_and(ClientIo::upgrade_has_failed);
+    let too_slow = ClientIo::of(session).is_some_and(ClientIo::body_was_too_slow);
+    let stream_is_silent = session.is_http2() && !session.as_downstream_mut().is_body_done();
     let refusal = match (refusal, ctx.last_failure) {
         (Refusal::ClientGone, _) if upgrade_failed => Refusal::BackendTimeout,
+        (Refusal::ClientGone | Refusal::BadRequest, _) if too_slow => Refusal::BodyTimeout,
+        // Pingora does not watch the silence inside the body of a stream; the backend did
+        (Refusal::BackendTimeout, _) if stream_is_silent => Refusal::BodyTimeout,
         // the error of connecting is final when Pingora's limit of tries is reached
         (Refusal::BackendReset, Some(last)) => last,
         (other, _) => other,

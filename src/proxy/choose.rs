@@ -8,12 +8,12 @@ use super::refusal::Refusal;
 use super::respond::TUNNEL_TIMEOUT;
 use crate::affinity::course::{OnUnhealthy, WhenFull, when_full};
 use crate::model::Cause;
-use crate::pool::{For, Member, Seat, Waited, wait};
+use crate::pool::{Ends, For, Member, Seat, Waited, pingora_address, wait};
 use crate::snapshot::{Choices, Live, PlaceKey, Rule, Snapshot, Timeouts};
 use pingora::upstreams::peer::HttpPeer;
 use pingora::{Error, ErrorType, Result};
 use pingora_proxy::Session;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -48,7 +48,19 @@ pub(super) async fn choose(
     if upgrade && let Some(io) = ClientIo::of(session) {
         io.await_upgrade(rule.service.timeouts.read);
     }
-    let peer = peer(&member, rule.service.timeouts, upgrade);
+    let Some(mut peer) = peer(&member, rule.service.timeouts) else {
+        return refuse(ctx, Refusal::ConnectFailed);
+    };
+    let mut tongue = rule.service.tongue;
+    // a WebSocket is asked for in HTTP/1.1
+    tongue.http2 &= !ctx.handshakes;
+    if upgrade || (tongue.http2 && ctx.streams) {
+        // this timeout cannot be changed after the 101; until then `ClientIo` holds the shorter one.
+        // And over HTTP/2 it runs while the client sends, however long that takes: there the
+        // connection is asked for a sign of life.
+        peer.options.read_timeout = Some(TUNNEL_TIMEOUT);
+    }
+    tongue.speak(&mut peer, ends(session));
     ctx.backend = Some(member);
     Ok(peer)
 }
@@ -232,17 +244,25 @@ fn key(client: IpAddr, buffer: &mut [u8; 16]) -> &[u8] {
     }
 }
 
-fn peer(member: &Member, timeouts: Timeouts, upgrade: bool) -> Box<HttpPeer> {
-    let mut peer = Box::new(HttpPeer::new(member.backend.address, false, String::new()));
+fn peer(member: &Member, timeouts: Timeouts) -> Option<Box<HttpPeer>> {
+    let nowhere = SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0));
+    let mut peer = Box::new(HttpPeer::new(nowhere, false, String::new()));
+    peer._address = pingora_address(&member.backend.address)?;
     peer.options.connection_timeout = Some(timeouts.connect);
-    // this timeout cannot be changed after the 101; until then `ClientIo` holds the shorter one
-    peer.options.read_timeout = Some(if upgrade { TUNNEL_TIMEOUT } else { timeouts.read });
+    peer.options.read_timeout = Some(timeouts.read);
     peer.options.write_timeout = Some(timeouts.write);
     peer.options.idle_timeout = Some(POOLED);
     if let Some(encryption) = member.encryption() {
         encryption.tls.secure(&mut peer, &encryption.name);
     }
-    peer
+    Some(peer)
+}
+
+/// Both ends of the client's connection; `None` where it came by a unix socket.
+fn ends(session: &Session) -> Option<Ends> {
+    let client = *session.client_addr()?.as_inet()?;
+    let server = *session.server_addr()?.as_inet()?;
+    Some(Ends { client, server })
 }
 
 fn refuse<T>(ctx: &mut Ctx, refusal: Refusal) -> Result<T> {

@@ -4,7 +4,7 @@
 use super::choose::wish;
 use super::ctx::Ctx;
 use super::decide::{self, Choice, Wish, Within};
-use super::front::ClientIo;
+use super::front::{fresh, set_fresh};
 use crate::affinity::{Joined, Pick};
 use crate::pool::{Ability, Member};
 use crate::snapshot::{Burst, Live, Rule};
@@ -36,10 +36,8 @@ pub(super) fn choose(session: &Session, ctx: &mut Ctx, rule: &Rule, live: &Live)
     if let Some(pick) = pick {
         ctx.tag = Some(pick.tag);
         let fresh = Fresh { target: target(ctx, rule).into(), client: ctx.client, pick };
-        if burst.same_connection
-            && let Some(io) = ClientIo::of(session)
-        {
-            io.set_fresh(fresh);
+        if burst.same_connection {
+            set_fresh(session, fresh);
         }
     }
     choice
@@ -72,7 +70,7 @@ fn together(
     let wish = wish(ctx, rule, &mut buffer);
     let with = |company: Option<&Arc<Member>>| decide::choose(Wish { company, ..wish });
     let target = target(ctx, rule);
-    let on_connection = ClientIo::of(session).and_then(ClientIo::fresh);
+    let on_connection = fresh(session);
     let on_connection = on_connection.filter(|fresh| {
         burst.same_connection && *fresh.target == *target && fresh.client == ctx.client
     });

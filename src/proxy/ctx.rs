@@ -79,6 +79,8 @@ pub struct Ctx {
     pub(super) tunnel: Option<Tunnel>,
     /// Bytes that went to the client through it.
     pub(super) tunnelled: u64,
+    /// Whether the request has a body that takes its time, or is a call of gRPC's.
+    pub(super) streams: bool,
     /// Body bytes of this try.
     pub(super) body_bytes: u64,
     pub(super) did: Did,
@@ -141,6 +143,7 @@ impl Ctx {
             handshakes: false,
             tunnel: None,
             tunnelled: 0,
+            streams: false,
             body_bytes: 0,
             did: Did::Nothing,
             _active: Active(metrics.active_requests.clone()),

@@ -2,7 +2,8 @@
 
 use super::answer::final_response;
 use super::ctx::Ctx;
-use super::front::ClientIo;
+use super::front::{ClientIo, Streams};
+use super::refusal::Refusal;
 use crate::model::{Verdict, clock};
 use crate::observe::AccessLine;
 use crate::routing::host;
@@ -20,6 +21,9 @@ pub(super) fn finish(session: &mut Session, ctx: &Ctx, live: &Live) {
     }
     let status = final_response(session).map_or(0, |response| response.status.as_u16());
     let duration = clock::monotonic_now().saturating_duration_since(ctx.arrived);
+    if let Some(streams) = Streams::of(session) {
+        streams.note_end(ctx.refusal == Some(Refusal::ClientGone), duration);
+    }
     let verdict = Verdict { brought: ctx.brought, did: ctx.did };
     let refusal = ctx.refusal.map(|refusal| refusal.answer().reason);
     if let Some(reason) = refusal {

@@ -2,20 +2,33 @@
 //! own. Pingora's header timeout is for each read, so that one byte every few seconds holds a
 //! connection for ever, and what it cannot parse it answers before any hook runs; both are dealt
 //! with here.
+//!
+//! ```text
+//!  accept ─► PROXY header ─► address cap ─► TLS ─► ClientIo ─┬► Pingora's loop   HTTP/1.1
+//!                                                            └► streams          HTTP/2
+//! ```
 
+mod census;
+mod conduct;
 mod io;
+mod pace;
+mod proxy_protocol;
+mod streams;
 
+pub use census::{Census, Open};
 pub(super) use io::ClientIo;
+pub(super) use streams::Streams;
 
 use super::Gateway;
-use crate::snapshot::Live;
+use super::company::Fresh;
+use crate::snapshot::{Door, Live};
 use crate::tls::{HandshakeError, Inbound};
-use async_trait::async_trait;
 use pingora_core::apps::{HttpServerApp, ServerApp};
-use pingora_core::protocols::Stream;
+use pingora_core::protocols::l4::socket::SocketAddr;
+use pingora_core::protocols::{ALPN, GetSocketDigest, Ssl, Stream};
 use pingora_core::server::ShutdownWatch;
-use pingora_proxy::HttpProxy;
-use prometheus::IntGauge;
+use pingora_proxy::{HttpProxy, Session};
+use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -28,30 +41,31 @@ const LOOK_AGAIN: Duration = Duration::from_millis(20);
 pub struct Front {
     proxy: Arc<HttpProxy<Gateway>>,
     live: Arc<Live>,
+    census: Arc<Census>,
     /// What the snapshot calls this listener.
     key: Arc<str>,
     /// For clients that came just before a reload removed the listener.
-    first: Option<Arc<Inbound>>,
+    first: Door,
 }
 
 impl Front {
-    /// Serves `proxy`, which serves `live`, behind the listener of that key.
-    pub fn new(proxy: Arc<HttpProxy<Gateway>>, live: Arc<Live>, key: Arc<str>) -> Self {
-        let first = live.pin().doors.get(&key).and_then(|door| door.tls.clone());
-        Self { proxy, live, key, first }
+    /// Serves `proxy`, which serves `live`, behind the listener of that key. All listeners share one
+    /// `census`.
+    pub fn new(
+        proxy: Arc<HttpProxy<Gateway>>,
+        live: Arc<Live>,
+        census: Arc<Census>,
+        key: Arc<str>,
+    ) -> Self {
+        let first = live.pin().doors.get(&key).cloned().unwrap_or_default();
+        Self { proxy, live, census, key, first }
     }
 
     /// Shakes hands where the listener speaks TLS; `None`: the client was not let in. Runs in the
     /// task of the connection.
-    async fn secure(&self, stream: Stream) -> Option<Stream> {
-        let snapshot = self.live.pin();
-        let tls = match snapshot.doors.get(&self.key) {
-            Some(door) => door.tls.clone(),
-            None => self.first.clone(),
-        };
+    async fn secure(&self, stream: Stream, tls: Option<Arc<Inbound>>) -> Option<Stream> {
         let Some(tls) = tls else { return Some(stream) };
-        let limit = snapshot.limits.header_timeout;
-        drop(snapshot);
+        let limit = self.live.pin().limits.header_timeout;
         let shaken = tls.accept(stream, limit).await;
         self.live.metrics.shook_hands(match &shaken {
             Ok(io) if io.was_resumed() => "resumed",
@@ -67,41 +81,72 @@ impl Front {
             }
         }
     }
-}
 
-/// Counts a connection while it shakes hands, so that a stopping process waits for it.
-struct Shaking(IntGauge);
-
-impl Shaking {
-    fn count(gauge: &IntGauge) -> Self {
-        gauge.inc();
-        Self(gauge.clone())
+    /// Who connects: the other end, or the one that it announces. `None` when the connection is cut.
+    async fn caller(&self, stream: &mut Stream, door: &Door) -> Option<IpAddr> {
+        let peer = peer(&**stream);
+        if !door.proxy_protocol {
+            return Some(peer);
+        }
+        let snapshot = self.live.pin();
+        if !snapshot.trusted.contains(peer) {
+            self.live.metrics.refused("proxy-untrusted");
+            tracing::debug!(%peer, "cut: not a trusted proxy, so its PROXY header does not count");
+            return None;
+        }
+        let taken = proxy_protocol::take(stream);
+        match tokio::time::timeout(snapshot.limits.header_timeout, taken).await {
+            Ok(Ok(())) => Some(self::peer(&**stream)),
+            Ok(Err(why)) => {
+                self.live.metrics.refused("proxy-header");
+                tracing::debug!(%peer, %why, "cut");
+                None
+            }
+            Err(_) => {
+                self.live.metrics.refused("header-timeout");
+                None
+            }
+        }
     }
-}
 
-impl Drop for Shaking {
-    fn drop(&mut self) {
-        self.0.dec();
+    /// Serves a connection until it ends. `closing` turns true when the listener has closed.
+    pub async fn serve(&self, stream: Stream, open: Open, closing: &ShutdownWatch) {
+        match self.let_in(stream, open).await {
+            Some((io, Version::Http1)) => {
+                ServerApp::process_new(&self.proxy, Box::new(io), closing).await;
+            }
+            Some((io, Version::Http2)) => {
+                io.carries_streams();
+                streams::serve(&self.proxy, io, &self.live, closing).await;
+            }
+            None => {}
+        }
     }
-}
 
-#[async_trait]
-impl ServerApp for Front {
-    async fn process_new(
-        self: &Arc<Self>,
-        stream: Stream,
-        shutdown: &ShutdownWatch,
-    ) -> Option<Stream> {
-        let shaking = Shaking::count(&self.live.metrics.connections);
-        let stream = self.secure(stream).await?;
-        let io = ClientIo::new(stream, Arc::clone(&self.live));
-        drop(shaking);
-        ServerApp::process_new(&self.proxy, Box::new(io), shutdown).await
+    /// Who may not come in, or leaves before it has said anything, is `None`.
+    async fn let_in(&self, mut stream: Stream, mut open: Open) -> Option<(ClientIo, Version)> {
+        let door = self.live.pin().doors.get(&self.key).unwrap_or(&self.first).clone();
+        let caller = self.caller(&mut stream, &door).await?;
+        let snapshot = self.live.pin();
+        let most = snapshot.limits.max_connections_per_address;
+        // a proxy brings the clients of a whole world
+        let capped = most != u32::MAX && !snapshot.trusted.contains(caller);
+        if capped && !open.enter(&self.census, caller, most) {
+            self.live.metrics.refused("too-many-connections");
+            return None;
+        }
+        drop(snapshot);
+        let stream = self.secure(stream, door.tls).await?;
+        let mut io = ClientIo::new(stream, Arc::clone(&self.live), open);
+        let asked = matches!(io.selected_alpn_proto(), Some(ALPN::H2));
+        let may_begin = door.http2 && io.get_ssl_digest().is_none();
+        let streams = asked || (may_begin && io.begins_with_http2().await.ok()?);
+        Some((io, if streams { Version::Http2 } else { Version::Http1 }))
     }
 
     /// Runs when the listener has stopped: gives requests that are on their way a chance, then
     /// closes idle connections. Open requests go on.
-    async fn cleanup(&self) {
+    pub async fn close_idle(&self) {
         let patience = async {
             while self.live.metrics.connections.get() > 0 {
                 tokio::time::sleep(LOOK_AGAIN).await;
@@ -109,5 +154,37 @@ impl ServerApp for Front {
         };
         let _ = tokio::time::timeout(LAME_DUCK, patience).await;
         self.proxy.http_cleanup().await;
+    }
+}
+
+/// How a client speaks.
+enum Version {
+    Http1,
+    Http2,
+}
+
+/// The other end; one that came by a unix socket is on this machine.
+fn peer(stream: &(impl GetSocketDigest + ?Sized)) -> IpAddr {
+    let digest = stream.get_socket_digest();
+    match digest.as_ref().and_then(|digest| digest.peer_addr()) {
+        Some(SocketAddr::Inet(address)) => address.ip().to_canonical(),
+        Some(SocketAddr::Unix(_)) | None => Ipv4Addr::LOCALHOST.into(),
+    }
+}
+
+/// The binding that an earlier request of this connection, without a key, was given.
+pub(super) fn fresh(session: &Session) -> Option<Fresh> {
+    match Streams::of(session) {
+        Some(streams) => streams.fresh(),
+        None => ClientIo::of(session)?.fresh(),
+    }
+}
+
+/// Remembers it.
+pub(super) fn set_fresh(session: &Session, fresh: Fresh) {
+    match (Streams::of(session), ClientIo::of(session)) {
+        (Some(streams), _) => streams.set_fresh(fresh),
+        (None, Some(io)) => io.set_fresh(fresh),
+        (None, None) => {}
     }
 }

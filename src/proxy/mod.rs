@@ -25,6 +25,7 @@ pub mod decide;
 mod fail;
 mod finish;
 mod front;
+mod grpc;
 mod links;
 mod private;
 mod receive;
@@ -34,7 +35,7 @@ mod sessions;
 mod tunnel;
 
 pub use ctx::Ctx;
-pub use front::Front;
+pub use front::{Census, Front, Open};
 pub use refusal::{Answer, Refusal};
 
 use crate::snapshot::Live;
@@ -120,10 +121,10 @@ impl ProxyHttp for Gateway {
         &self,
         session: &mut Session,
         body: &mut Option<Bytes>,
-        _end: bool,
+        end: bool,
         ctx: &mut Ctx,
     ) -> Result<()> {
-        receive::count_body(session, body.as_ref(), ctx)
+        receive::count_body(session, body.as_ref(), end, ctx)
     }
 
     async fn response_filter(

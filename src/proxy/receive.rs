@@ -5,6 +5,7 @@ use super::choose;
 use super::ctx::{Asked as Page, Ctx};
 use super::decide::{self, Asked, Changes};
 use super::front::ClientIo;
+use super::grpc;
 use super::refusal::Refusal;
 use super::sessions;
 use crate::affinity::AppSession;
@@ -33,6 +34,7 @@ use std::sync::Arc;
 static X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const VIA_HTTP_1_0: HeaderValue = HeaderValue::from_static("1.0 stickfast");
 const VIA_HTTP_1_1: HeaderValue = HeaderValue::from_static("1.1 stickfast");
+const VIA_HTTP_2: HeaderValue = HeaderValue::from_static("2 stickfast");
 
 /// Sets how long this connection may take for what.
 pub(super) fn set_limits(session: &mut Session, ctx: &Ctx) {
@@ -48,6 +50,16 @@ pub(super) fn set_limits(session: &mut Session, ctx: &Ctx) {
     downstream.set_read_timeout(Some(limits.body_timeout));
     downstream.set_write_timeout(Some(limits.body_timeout));
     downstream.set_total_drain_timeout(Some(limits.body_timeout));
+    downstream.set_min_send_rate(limits.min_body_rate.and_then(|rate| usize::try_from(rate).ok()));
+    if downstream.get_keepalive_reuses_remaining().is_none() {
+        // this one is not counted
+        let more = limits.max_requests.map(|most| most.saturating_sub(1));
+        downstream.set_keepalive_reuses_remaining(more);
+    }
+    let rate = limits.min_body_rate.filter(|_| !downstream.is_body_done());
+    if let Some((rate, io)) = rate.zip(ClientIo::of(session)) {
+        io.await_body(rate);
+    }
 }
 
 /// Makes a request ready for its backend.
@@ -60,6 +72,9 @@ pub(super) fn receive(
     let tls = tls(session);
     // before anything looks at headers
     tell_subject(session.req_header_mut(), &ctx.snapshot.doors.told, tls.as_deref())?;
+    fields_of_http2(session.req_header_mut())?;
+    ctx.streams =
+        grpc::is_call(session.req_header()) || !session.as_downstream_mut().is_body_done();
     let header = session.req_header();
     let trusted = ctx.snapshot.trusted.contains(peer);
     ctx.client = client_address(peer, &header.headers, &ctx.snapshot.trusted);
@@ -159,6 +174,27 @@ pub(super) fn receive(
     Ok(())
 }
 
+/// Has a request of HTTP/2 look like one of HTTP/1.1, for all that follows: one host, in `Host`, and
+/// one line of cookies (RFC 9113 §8.2.3).
+fn fields_of_http2(header: &mut RequestHeader) -> std::result::Result<(), Refusal> {
+    if header.version != http::Version::HTTP_2 {
+        return Ok(());
+    }
+    if let Some(authority) = header.uri.authority() {
+        let host = HeaderValue::from_str(authority.as_str()).map_err(|_| Refusal::BadRequest)?;
+        let target = header.uri.path_and_query().map_or("/", PathAndQuery::as_str).to_owned();
+        put(header.insert_header(HOST, host))?;
+        header.set_uri(target.parse().map_err(|_| Refusal::BadRequest)?);
+    }
+    let lines: Vec<&[u8]> =
+        header.headers.get_all(COOKIE).iter().map(HeaderValue::as_bytes).collect();
+    if lines.len() > 1 {
+        let joined = HeaderValue::from_bytes(&lines.join(&b"; "[..]));
+        put(header.insert_header(COOKIE, joined.map_err(|_| Refusal::BadRequest)?))?;
+    }
+    Ok(())
+}
+
 /// Takes everything of ours out of a request.
 fn carry_out(header: &mut RequestHeader, changes: Changes) -> std::result::Result<(), Refusal> {
     for name in changes.dropped {
@@ -203,8 +239,11 @@ fn ask_for_plain_text(header: &mut RequestHeader) -> std::result::Result<(), Ref
 /// Pingora has carried that out.
 pub(super) fn sign(session: &Session, request: &mut RequestHeader, ctx: &Ctx) -> Result<()> {
     request.insert_header(X_REQUEST_ID.clone(), ctx.request_id.as_str())?;
-    let via_http_1_0 = session.req_header().version == http::Version::HTTP_10;
-    let via = if via_http_1_0 { VIA_HTTP_1_0 } else { VIA_HTTP_1_1 };
+    let via = match session.req_header().version {
+        http::Version::HTTP_10 => VIA_HTTP_1_0,
+        http::Version::HTTP_2 => VIA_HTTP_2,
+        _ => VIA_HTTP_1_1,
+    };
     request.append_header(VIA, via)?;
     if let Some(tls) = tls(session)
         && let Some((subject, name)) = Secured::of(&tls).subject
@@ -231,11 +270,22 @@ fn failover(ctx: &Ctx) -> Option<String> {
 }
 
 /// Counts the request body against its limit. Runs again for each try, with the same bytes.
-pub(super) fn count_body(session: &Session, body: Option<&Bytes>, ctx: &mut Ctx) -> Result<()> {
+pub(super) fn count_body(
+    session: &Session,
+    body: Option<&Bytes>,
+    end: bool,
+    ctx: &mut Ctx,
+) -> Result<()> {
+    if end && let Some(io) = ClientIo::of(session) {
+        io.body_is_over();
+    }
     ctx.body_bytes += body.map_or(0, |part| part.len() as u64);
     if ctx.body_bytes > ctx.snapshot.limits.max_body_bytes && !session.was_upgraded() {
         ctx.refusal = Some(Refusal::BodyTooLarge);
-        return Error::e_explain(ErrorType::HTTPStatus(413), "request body over the limit");
+        // the client's fault by name: with any other Pingora would wait for a backend of HTTP/2, which
+        // waits for the rest of the body
+        let why = Error::explain(ErrorType::HTTPStatus(413), "request body over the limit");
+        return Err(why.into_down());
     }
     Ok(())
 }

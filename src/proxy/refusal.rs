@@ -115,7 +115,9 @@ impl Refusal {
                 ErrorType::ReadError
                 | ErrorType::WriteError
                 | ErrorType::WriteTimedout
-                | ErrorType::ConnectionClosed,
+                | ErrorType::ConnectionClosed
+                // a stream that was taken back
+                | ErrorType::H2Error,
             ) => Self::ClientGone,
             (ErrorSource::Downstream, _) => Self::BadRequest,
             (ErrorSource::Internal | ErrorSource::Unset, _) => Self::Internal,
@@ -166,6 +168,7 @@ mod tests {
             (ConnectionClosed, Upstream, false, Refusal::BackendReset),
             (ReadTimedout, Downstream, false, Refusal::BodyTimeout),
             (ConnectionClosed, Downstream, false, Refusal::ClientGone),
+            (ErrorType::H2Error, Downstream, false, Refusal::ClientGone),
             (ErrorType::InvalidHTTPHeader, Downstream, false, Refusal::BadRequest),
             (ErrorType::InternalError, Internal, false, Refusal::Internal),
         ] {

@@ -1,10 +1,11 @@
 //! The clients' listeners that are open, shared by those who open, close and hand them over.
 
-use super::bind::{self, BindError, Bound};
+use super::bind::{self, BindError, Bound, SocketFile};
 use super::inherited::{ADMIN, Inherited};
 use crate::config::Listener;
 use crate::snapshot;
 use parking_lot::Mutex;
+use socket2::Socket;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
@@ -22,7 +23,9 @@ struct Door {
     /// What the snapshot calls it.
     key: Arc<str>,
     /// A copy: Pingora has the one that it accepts from.
-    socket: TcpListener,
+    socket: Socket,
+    /// Its name in the file system, where it has one.
+    file: Option<SocketFile>,
     /// Turns true when this one takes nobody in any more.
     closing: watch::Sender<bool>,
 }
@@ -56,11 +59,12 @@ impl Doors {
     pub(super) fn add(
         &self,
         key: Arc<str>,
-        listener: &TcpListener,
+        listener: &Socket,
+        file: Option<SocketFile>,
     ) -> io::Result<watch::Receiver<bool>> {
         let (closing, closed) = watch::channel(false);
         let socket = listener.try_clone()?;
-        self.open.lock().push(Door { key, socket, closing });
+        self.open.lock().push(Door { key, socket, file, closing });
         Ok(closed)
     }
 
@@ -74,7 +78,7 @@ impl Doors {
                     left.swap_remove(at);
                 }
                 None => {
-                    opens.push(bind::listener(key, &listener.address, &mut Inherited::default())?);
+                    opens.push(bind::listener(key, listener, &mut Inherited::default())?);
                 }
             }
         }
@@ -89,22 +93,33 @@ impl Doors {
         }
     }
 
-    /// Closes all of them, and this process's share in the operators'.
-    pub(super) fn close_all(&self) {
+    /// Closes all of them, and this process's share in the operators'. Where another process serves
+    /// at them, their files stay.
+    pub(super) fn close_all(&self, handed_over: bool) {
         for door in self.open.lock().drain(..) {
+            if handed_over && let Some(file) = door.file {
+                file.leave();
+            }
             door.closing.send_replace(true);
         }
         self.admin.lock().take();
     }
 
     /// Copies of all sockets with their names, for the process that takes over.
-    pub(super) fn copies(&self) -> io::Result<Vec<(String, TcpListener)>> {
+    pub(super) fn copies(&self) -> io::Result<Vec<(String, Socket)>> {
         let mut copies = Vec::new();
         for door in self.open.lock().iter() {
-            copies.push((door.key.to_string(), door.socket.try_clone()?));
+            let is_file = door.socket.local_addr()?.as_socket().is_none();
+            // one whose file is another's goes by another name, and is found by its address
+            let name = if is_file && door.file.is_none() {
+                format!("given {}", door.key)
+            } else {
+                door.key.to_string()
+            };
+            copies.push((name, door.socket.try_clone()?));
         }
         if let Some((configured, admin)) = &*self.admin.lock() {
-            copies.push((format!("{ADMIN} {configured}"), admin.try_clone()?));
+            copies.push((format!("{ADMIN} {configured}"), admin.try_clone()?.into()));
         }
         Ok(copies)
     }

@@ -1,27 +1,28 @@
-//! The clients' listeners as a service of Pingora's: opened when the first health round is over,
-//! each closed by a watch of its own, since Pingora's ends the process as well.
+//! The clients' listeners, behind Pingora's back as one service: opened when the first health round is
+//! over, each closed by a watch of its own, since Pingora's ends the process as well.
 
 use super::OnOpen;
-use super::bind::{BindError, Bound};
+use super::accept::{Accept, Leaving, Listener};
+use super::bind::{BindError, Bound, SocketFile};
 use super::doors::{Doors, Move};
-use super::entry::{Entry, Leaving};
 use super::takeover::Takeover;
-use crate::proxy::{Front, Gateway};
+use crate::model::Address;
+use crate::proxy::{Census, Front, Gateway};
 use crate::snapshot::Live;
 use async_trait::async_trait;
 use parking_lot::Mutex;
-use pingora::server::{Fds, ListenFds, ShutdownWatch};
+use pingora::server::{ListenFds, ShutdownWatch};
 use pingora::services::Service;
-use pingora::services::listening::Service as Listening;
 use pingora_proxy::HttpProxy;
-use std::net::SocketAddr;
-use std::os::fd::IntoRawFd;
+use std::path::Path;
 use std::sync::Arc;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 
 pub(super) struct Gate {
     proxy: Arc<HttpProxy<Gateway>>,
+    /// The connections of each address, whatever listener they came by.
+    census: Arc<Census>,
     doors: Arc<Doors>,
     live: Arc<Live>,
     bound: Vec<Bound>,
@@ -53,41 +54,32 @@ impl Gate {
     pub(super) fn new(parts: Parts) -> Self {
         let Parts { proxy, doors, live, bound, awaited, takeover, moves, leaving, on_open } = parts;
         let on_open = Mutex::new(Some(on_open));
-        Self { proxy, doors, live, bound, awaited, takeover, moves, leaving, on_open }
+        let census = Arc::default();
+        Self { proxy, census, doors, live, bound, awaited, takeover, moves, leaving, on_open }
     }
 
     /// Lets clients in. All listen before the first client is served, so that a failure leaves nobody
     /// half-served.
-    fn open(
-        &self,
-        bound: Vec<Bound>,
-        tasks: &mut JoinSet<()>,
-        tasks_per_socket: usize,
-    ) -> Result<Vec<SocketAddr>, BindError> {
-        let listen = |bound: Bound| Ok((Arc::clone(&bound.key), bound.address, bound.listen()?));
-        let listening = bound.into_iter().map(listen).collect::<Result<Vec<_>, BindError>>()?;
+    fn open(&self, bound: Vec<Bound>, tasks: &mut JoinSet<()>) -> Result<Vec<Address>, BindError> {
+        let listening = bound.into_iter().map(Bound::listen);
+        let listening = listening.collect::<Result<Vec<_>, BindError>>()?;
         let mut opened = Vec::new();
-        for (key, address, listener) in listening {
-            let closed = match self.doors.add(Arc::clone(&key), &listener) {
-                Ok(closed) => closed,
+        for Bound { key, address, file, takes_file, socket, .. } in listening {
+            let file = file.or_else(|| takes_file.then(|| inherited_file(&address))?);
+            let added = self.doors.add(Arc::clone(&key), &socket, file);
+            let added = added.and_then(|closed| Ok((closed, Listener::new(socket)?)));
+            let (closed, listener) = match added {
+                Ok(added) => added,
                 Err(why) => {
                     tracing::error!(%address, %why, "the listener cannot be opened");
                     continue;
                 }
             };
             // its connections know by which listener they came
-            let front = Front::new(Arc::clone(&self.proxy), Arc::clone(&self.live), key);
-            let entry = Entry::new(Arc::new(front), Arc::clone(&self.live), self.leaving.clone());
-            let mut service = Listening::new(address.to_string(), entry);
-            // Pingora finds the socket in a table and takes it over; a table of its own, since
-            // nothing is ever taken out of one
-            let mut table = Fds::new();
-            table.add(address.to_string(), listener.into_raw_fd());
-            service.add_tcp(&address.to_string());
-            tasks.spawn(async move {
-                let table = Arc::new(Mutex::new(table));
-                service.start_service(Some(table), closed, tasks_per_socket).await;
-            });
+            let (proxy, live) = (Arc::clone(&self.proxy), Arc::clone(&self.live));
+            let front = Arc::new(Front::new(proxy, live, Arc::clone(&self.census), key));
+            let (live, leaving) = (Arc::clone(&self.live), self.leaving.clone());
+            tasks.spawn(Accept { listener, front, live, closed, leaving }.run());
             opened.push(address);
         }
         for address in &opened {
@@ -97,13 +89,21 @@ impl Gate {
     }
 }
 
+/// The file of a socket that came from the process before this one, which has made way.
+fn inherited_file(address: &Address) -> Option<SocketFile> {
+    match address {
+        Address::Inet(_) => None,
+        Address::Unix(path) => SocketFile::at(Path::new(&**path)).ok(),
+    }
+}
+
 #[async_trait]
 impl Service for Gate {
     async fn start_service(
         &mut self,
         _fds: Option<ListenFds>,
         _end_of_process: ShutdownWatch,
-        tasks_per_socket: usize,
+        _tasks_per_socket: usize,
     ) {
         for ready in &mut self.awaited {
             let _ = ready.wait_for(|ready| *ready).await;
@@ -114,7 +114,7 @@ impl Service for Gate {
         }
         let mut tasks = JoinSet::new();
         let bound = std::mem::take(&mut self.bound);
-        match self.open(bound, &mut tasks, tasks_per_socket) {
+        match self.open(bound, &mut tasks) {
             Ok(addresses) => {
                 self.live.set_serving(true);
                 self.doors.are_open();
@@ -138,7 +138,7 @@ impl Service for Gate {
                         tracing::info!(address = %key, "no longer listening");
                         self.doors.close(&key);
                     }
-                    if let Err(why) = self.open(opens, &mut tasks, tasks_per_socket) {
+                    if let Err(why) = self.open(opens, &mut tasks) {
                         tracing::error!("{why}");
                     }
                     drop(done);
@@ -146,7 +146,8 @@ impl Service for Gate {
                 _ = leaving.wait_for(|why| *why != Leaving::Not) => break,
             }
         }
-        self.doors.close_all();
+        let handed_over = *leaving.borrow() == Leaving::HandedOver;
+        self.doors.close_all(handed_over);
         while tasks.join_next().await.is_some() {}
     }
 

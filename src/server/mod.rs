@@ -10,12 +10,13 @@
 //!                                                  stop              SIGTERM, SIGINT, a successor
 //! ```
 
+mod accept;
 mod bind;
 mod certificates;
 mod changes;
 mod control;
+mod descriptors;
 mod doors;
-mod entry;
 mod gate;
 mod generated_key;
 mod handover;
@@ -36,16 +37,18 @@ pub use load::{Environment, Files, LoadError, check};
 use crate::admin::{Admin, Desk, Guard, Hours};
 use crate::affinity::Learned;
 use crate::config::{self, Config, LogFormat, LogLevel, LogOutput, Threads};
+use crate::model::Address;
 use crate::observe::{AccessLog, Format, Level, Metrics, Output, start_diagnostics};
 use crate::pool::Cells;
 use crate::proxy::Gateway;
 use crate::snapshot::Live;
 use crate::tls::Tickets;
+use accept::Leaving;
+use ahash::AHashMap;
 use arc_swap::ArcSwap;
 use certificates::CertificateFiles;
 use control::Control;
 use doors::Doors;
-use entry::Leaving;
 use gate::Gate;
 use generated_key::GeneratedKey;
 use handover::{Inheritance, LinkError, Predecessor};
@@ -57,7 +60,6 @@ use pingora::server::configuration::ServerConf;
 use pingora::server::{RunArgs, Server};
 use pingora::services::background::background_service;
 use reload::Reload;
-use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -70,7 +72,7 @@ use tokio::sync::{mpsc, watch};
 const POOL: usize = 512;
 
 /// Called once with the addresses of the open listeners.
-pub type OnOpen = Box<dyn FnOnce(&[SocketAddr]) + Send + Sync>;
+pub type OnOpen = Box<dyn FnOnce(&[Address]) + Send + Sync>;
 
 /// What a process starts from.
 pub struct Start {
@@ -155,6 +157,7 @@ fn serve(
     let server = &config.server;
     let diagnostics = start_diagnostics(level(server.log.level), format(server.log.format));
 
+    descriptors::raise();
     let key = Arc::new(GeneratedKey::new(server.state_dir.clone()));
     let (live, predecessor) = live(&config, &key, from)?;
     let bound = bind::listeners(&server.listeners, &mut sockets)?;
@@ -293,7 +296,7 @@ fn pingora_conf(server: &config::Server) -> ServerConf {
     };
     ServerConf {
         threads,
-        upstream_keepalive_pool_size: POOL,
+        upstream_keepalive_pool_size: descriptors::kept(POOL),
         // services bring their own authorities; reading the machine's would panic on a bad one
         ca_file: Some("/dev/null".to_owned()),
         // tries end when nobody is left to try, or time is up
@@ -337,12 +340,20 @@ fn level(level: LogLevel) -> Level {
 
 /// What of a changed configuration takes effect only in another process.
 fn needs_restart(old: &Config, new: &Config) -> Vec<&'static str> {
+    let modes = |config: &Config| -> AHashMap<Address, u32> {
+        let listeners = config.server.listeners.iter();
+        listeners.map(|listener| (listener.address.value.clone(), listener.mode)).collect()
+    };
+    let (had, has) = (modes(old), modes(new));
+    let changed_mode =
+        has.iter().any(|(address, mode)| had.get(address).is_some_and(|former| former != mode));
     let admin = |config: &Config| {
         let admin = &config.admin;
         (admin.address.value, admin.token.clone(), admin.public_metrics)
     };
     let (was, is) = (&old.server, &new.server);
     [
+        ("server.listeners: mode", changed_mode),
         ("server.threads", was.threads != is.threads),
         ("server.log", was.log != is.log),
         ("server.stateDir", was.state_dir != is.state_dir),

@@ -4,7 +4,7 @@
 //! Pingora hears of a signal only when all of that is done. It would always wait its whole grace
 //! period, deaf to further signals.
 
-use super::entry::Leaving;
+use super::accept::Leaving;
 use super::handover::Heir;
 use super::notify::Notify;
 use crate::model::clock;

@@ -16,14 +16,13 @@ use crate::config::{
     PathPattern, Policy,
 };
 use crate::identity::TrustedProxies;
-use crate::model::{Backend, BackendId, Duty, RuleId, Secret, ServiceId, UnixTime};
+use crate::model::{Address, Backend, BackendId, Duty, RuleId, Secret, ServiceId, UnixTime};
 use crate::observe::Metrics;
-use crate::pool::{Cells, Check, Encryption, Health, Member, Pool, Probe, Room};
+use crate::pool::{Cells, Check, Encryption, Health, Member, Pool, Probe, Room, Tongue};
 use crate::rewriting::KeyPlace;
 use crate::routing::{Host, Index, Matchers, Path, path};
 use crate::tls::{Outbound, Tickets};
 use ahash::{AHashMap, AHashSet};
-use std::net::SocketAddr;
 use std::num::NonZeroU32;
 use std::sync::Arc;
 
@@ -166,6 +165,12 @@ fn limits(limits: &config::Limits) -> Limits {
         idle_seconds: limits.idle_timeout.as_secs().max(1),
         max_header_bytes: usize::try_from(limits.max_header_bytes).unwrap_or(usize::MAX),
         max_body_bytes: limits.max_body_bytes.unwrap_or(u64::MAX),
+        idle_timeout: limits.idle_timeout,
+        max_connections: limits.max_connections.unwrap_or(u32::MAX),
+        max_connections_per_address: limits.max_connections_per_address.unwrap_or(u32::MAX),
+        max_requests: limits.max_requests,
+        max_streams: limits.max_streams,
+        min_body_rate: limits.min_body_rate,
     }
 }
 
@@ -187,13 +192,14 @@ fn service(
         pending: written.limits.max_pending.unwrap_or(u32::MAX),
         patience: written.limits.queue_timeout,
     };
-    let check = written.health_check.as_ref().map(check);
+    let tongue = Tongue { http2: written.http2, proxy_protocol: written.proxy_protocol };
+    let check = written.health_check.as_ref().map(|written| check(written, tongue));
     let members = written
         .backends
         .iter()
         .filter_map(|backend| {
-            let address = addresses.get(&backend.address.value)?;
-            let member = member(&id, backend, *address, check.is_some(), room, around);
+            let address = addresses.get(&backend.address.value)?.clone();
+            let member = member(&id, backend, address, check.is_some(), room, around);
             let encryption = tls.map(|tls| Encryption {
                 name: tls.name_of(&backend.address.value).into(),
                 tls: Arc::clone(tls),
@@ -223,6 +229,7 @@ fn service(
         split: Split::new(split),
         room,
         timeouts,
+        tongue,
         metrics,
     }
 }
@@ -272,7 +279,7 @@ fn asked_by_version(config: &Config) -> AHashSet<&str> {
 fn member(
     service: &ServiceId,
     written: &config::Backend,
-    address: SocketAddr,
+    address: Address,
     checked: bool,
     room: Room,
     around: &Surroundings<'_>,
@@ -292,13 +299,13 @@ fn member(
     };
     // one that has served without a check serves on until its first check says otherwise
     let start = if checked { Health::Unchecked } else { Health::Healthy };
-    let cell = around.cells.cell(service, &backend.id, address, start);
+    let cell = around.cells.cell(service, &backend.id, &backend.address, start);
     let metrics = around.metrics.backend(service, &backend.id);
     let crowd = around.cells.crowd(service);
     Member::new(backend, cell, crowd, checked, metrics).with_room(room)
 }
 
-fn check(written: &config::HealthCheck) -> Check {
+fn check(written: &config::HealthCheck, tongue: Tongue) -> Check {
     Check {
         probe: match &written.probe {
             config::Probe::Http { path } => Probe::Http { path: path.clone() },
@@ -309,6 +316,7 @@ fn check(written: &config::HealthCheck) -> Check {
         healthy_threshold: written.healthy_threshold,
         unhealthy_threshold: written.unhealthy_threshold,
         incarnation_header: written.incarnation_header.clone(),
+        tongue,
     }
 }
 

@@ -2,17 +2,21 @@
 //! services whose backends speak TLS. Read before anything else is compiled, since files fail.
 
 use crate::config::{self, Config, Fault};
-use crate::model::UnixTime;
+use crate::model::{Address, UnixTime};
 use crate::tls::{Inbound, Outbound, Protocols, Tickets, Trust, Warnings};
 use ahash::AHashMap;
 use http::HeaderName;
 use std::sync::Arc;
 
 /// A listener.
-#[derive(Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Door {
     /// `None`: plain HTTP.
     pub tls: Option<Arc<Inbound>>,
+    /// Whether clients may speak HTTP/2.
+    pub http2: bool,
+    /// Whether each connection begins with a PROXY header.
+    pub proxy_protocol: bool,
 }
 
 /// All listeners.
@@ -47,13 +51,15 @@ impl Doors {
     /// The keys of listeners, in their order: the address as written, with a number where several
     /// ask for any free port of one address.
     pub fn keys(listeners: &[config::Listener]) -> Vec<Arc<str>> {
-        let mut seen = AHashMap::new();
-        let key = |listener: &config::Listener| {
-            let address = listener.address.value;
+        let mut seen: AHashMap<&Address, u32> = AHashMap::new();
+        let mut keys = Vec::with_capacity(listeners.len());
+        for listener in listeners {
+            let address = &listener.address.value;
             let nth = seen.entry(address).and_modify(|nth| *nth += 1).or_insert(1);
-            if *nth == 1 { address.to_string().into() } else { format!("{address} {nth}").into() }
-        };
-        listeners.iter().map(key).collect()
+            let first = *nth == 1;
+            keys.push(if first { address.to_string() } else { format!("{address} {nth}") }.into());
+        }
+        keys
     }
 }
 
@@ -67,7 +73,8 @@ pub(super) fn read(
     let listeners = &config.server.listeners;
     for (key, listener) in Doors::keys(listeners).into_iter().zip(listeners) {
         let loaded = listener.tls.as_ref();
-        let loaded = loaded.map(|tls| Inbound::load(tls, &key, Protocols::Http1, tickets, now));
+        let protocols = if listener.http2 { Protocols::Http2 } else { Protocols::Http1 };
+        let loaded = loaded.map(|tls| Inbound::load(tls, &key, protocols, tickets, now));
         let tls = match loaded.transpose() {
             Ok(loaded) => loaded.map(|(tls, warnings)| {
                 encrypted.warnings.extend(warnings);
@@ -78,7 +85,10 @@ pub(super) fn read(
                 None
             }
         };
-        encrypted.doors.by_key.insert(key, Door { tls });
+        encrypted.doors.by_key.insert(
+            key,
+            Door { tls, http2: listener.http2, proxy_protocol: listener.proxy_protocol },
+        );
     }
     let doors = encrypted.doors.by_key.values();
     let told = doors.filter_map(|door| door.tls.as_ref()?.subject_header()?.parse().ok());

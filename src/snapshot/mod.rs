@@ -31,7 +31,7 @@ use crate::config::Fault;
 use crate::identity::TrustedProxies;
 use crate::model::RuleId;
 use crate::observe::{RuleMetrics, ServiceMetrics};
-use crate::pool::{Crowd, Member, Pool, Room};
+use crate::pool::{Crowd, Member, Pool, Room, Tongue};
 use crate::rewriting::KeyPlace;
 use crate::routing::{Index, path};
 use crate::tls::Outbound;
@@ -115,6 +115,18 @@ pub struct Limits {
     pub max_header_bytes: usize,
     /// `u64::MAX` for no limit.
     pub max_body_bytes: u64,
+    /// Pause between two requests.
+    pub idle_timeout: Duration,
+    /// Connections of clients.
+    pub max_connections: u32,
+    /// Connections of one address.
+    pub max_connections_per_address: u32,
+    /// Requests of one connection.
+    pub max_requests: Option<u32>,
+    /// Requests of one HTTP/2 connection at once.
+    pub max_streams: u32,
+    /// Bytes of a body in a second.
+    pub min_body_rate: Option<u32>,
 }
 
 /// A rule: which requests it takes is in the index, this is what happens to them.
@@ -166,6 +178,8 @@ pub struct Service {
     pub crowd: Arc<Crowd>,
     /// How long to wait for a backend.
     pub timeouts: Timeouts,
+    /// How its backends are spoken to.
+    pub tongue: Tongue,
     /// Its counters.
     pub metrics: ServiceMetrics,
 }

@@ -21,6 +21,7 @@ use crate::model::{Secret, UnixTime};
 use crate::pool::{Member, Pool};
 use crate::rewriting::KeyPlace;
 use http::{HeaderMap, HeaderName};
+use std::net::{Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 
 /// For what a key is made.
@@ -280,7 +281,10 @@ fn sessions(affinity: &Affinity) -> Box<[AppSession]> {
 
 fn target<'m>(member: &'m Member, url: &'m str) -> Target<'m> {
     let backend = &member.backend;
-    Target { id: backend.id.as_str(), address: backend.address, route: None, url: Some(url) }
+    // a socket has no address that another system's key could name
+    let nowhere = SocketAddr::from((Ipv6Addr::UNSPECIFIED, 0));
+    let address = backend.address.inet().unwrap_or(nowhere);
+    Target { id: backend.id.as_str(), address, route: None, url: Some(url) }
 }
 
 fn over(over: KeyOver) -> Over {

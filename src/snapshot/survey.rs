@@ -6,7 +6,7 @@ use super::reach::ways;
 use super::{clash, doors};
 use crate::balance::POINTS_PER_WEIGHT;
 use crate::config::{Backend, Config, Encoding, Fault, KeyOver, Policy, Service};
-use crate::model::UnixTime;
+use crate::model::{Address, UnixTime};
 use crate::tls::Tickets;
 use ahash::AHashMap;
 use std::io;
@@ -19,7 +19,7 @@ const MAX_POINTS: u64 = 6_000_000;
 pub type Lookup<'a> = dyn Fn(&str) -> io::Result<Vec<SocketAddr>> + 'a;
 
 /// The address of each backend, by the text that was written.
-pub(super) type Addresses = AHashMap<String, SocketAddr>;
+pub(super) type Addresses = AHashMap<String, Address>;
 
 /// Looks every backend up; all faults if there is any.
 pub(super) fn survey(config: &Config, lookup: &Lookup<'_>) -> Result<Addresses, Vec<Fault>> {
@@ -68,6 +68,15 @@ fn indistinct(config: &Config, addresses: &Addresses) -> Vec<Fault> {
         for backend in service.iter().flat_map(|service| &service.backends) {
             let name = if by_address {
                 let Some(address) = addresses.get(&backend.address.value) else { continue };
+                if let Address::Unix(_) = address {
+                    faults.push(affinity.at.fault(
+                        format!(
+                            "{way} writes addresses into keys, and backend {} has none",
+                            backend.id.value
+                        ),
+                        "use `encoding: secure`, or reach the backend by an address",
+                    ));
+                }
                 address.to_string()
             } else {
                 backend.id.value.to_lowercase()
@@ -94,12 +103,13 @@ pub fn faults(config: &Config, lookup: &Lookup<'_>) -> Vec<Fault> {
     faults
 }
 
-fn address(backend: &Backend, lookup: &Lookup<'_>) -> io::Result<SocketAddr> {
+fn address(backend: &Backend, lookup: &Lookup<'_>) -> io::Result<Address> {
     if let Ok(address) = backend.address.value.parse() {
         return Ok(address);
     }
     let first = lookup(&backend.address.value)?.into_iter().next();
-    first.ok_or_else(|| io::Error::other("the name has no address"))
+    let first = first.ok_or_else(|| io::Error::other("the name has no address"))?;
+    Ok(first.into())
 }
 
 fn too_large(service: &Service, replicas: u32) -> Option<Fault> {

@@ -79,6 +79,8 @@ impl Outbound {
     /// The name that a backend must prove, which `address` (as written) gives unless the operator
     /// does.
     pub fn name_of(&self, address: &str) -> String {
+        // a socket in the file system names no host
+        let address = if address.starts_with("unix:") { "" } else { address };
         let host = || address.rsplit_once(':').map_or(address, |(host, _)| host);
         let name = self.written.sni.as_deref().unwrap_or_else(host);
         name.trim_matches(['[', ']']).to_owned()
@@ -106,9 +108,13 @@ impl Outbound {
     ///
     /// # Errors
     /// Whatever ends the handshake.
-    pub async fn connect(&self, stream: Stream, name: &str) -> io::Result<TlsIo> {
+    pub async fn connect(&self, stream: Stream, name: &str, http2: bool) -> io::Result<TlsIo> {
         let name = ServerName::try_from(name.to_owned()).map_err(io::Error::other)?;
-        let connector = TlsConnector::from(Arc::clone(&self.current.load().config));
+        let mut config = Arc::clone(&self.current.load().config);
+        if http2 {
+            Arc::make_mut(&mut config).alpn_protocols = vec![b"h2".to_vec()];
+        }
+        let connector = TlsConnector::from(config);
         let stream = connector.connect(name, stream).await?;
         Ok(TlsIo::new(stream.into(), None))
     }

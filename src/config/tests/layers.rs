@@ -23,7 +23,7 @@ gateway:
 ";
     let config = config(&[one, two]);
     let listeners: Vec<_> =
-        config.server.listeners.iter().map(|l| l.address.value.port()).collect();
+        config.server.listeners.iter().map(|l| l.address.value.inet().unwrap().port()).collect();
     assert_eq!(listeners, [1, 2]);
     assert_eq!(config.server.trusted_proxies, ["10.0.0.2/32".parse().unwrap()]);
     assert_eq!(config.server.log.level, crate::config::LogLevel::Warn);

@@ -3,7 +3,7 @@ use crate::affinity::Stamp;
 use crate::balance::{RoundRobin, Selection};
 use crate::model::UnixTime;
 use crate::observe::Metrics;
-use crate::pool::{Health, Pool, Room, Seat, fixture};
+use crate::pool::{Health, Pool, Room, Seat, Tongue, fixture};
 use crate::snapshot::{Choices, Service, Split, Timeouts};
 use pingora_load_balancing::selection::BackendSelection;
 use std::time::Duration;
@@ -31,6 +31,7 @@ fn service_with(health: &[(&str, Health)], room: Room) -> Service {
         room,
         crowd,
         timeouts: Timeouts { connect: second, read: second, write: second },
+        tongue: Tongue::default(),
     }
 }
 

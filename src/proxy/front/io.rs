@@ -1,6 +1,8 @@
 //! The client connection as Pingora sees it: bytes pass through, but a header has to be complete by
 //! a deadline, and an answer that Pingora makes before any hook has run is replaced by ours.
 
+use super::census::Open;
+use super::pace::Pace;
 use crate::model::{Brought, Did, Verdict, clock};
 use crate::observe::AccessLine;
 use crate::proxy::company::Fresh;
@@ -24,7 +26,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
 use tokio::time::Sleep;
 
 /// Between two requests.
@@ -39,6 +41,19 @@ const REFUSED: u8 = 3;
 const UPGRADING: u8 = 4;
 /// It did not.
 const UPGRADE_FAILED: u8 = 5;
+/// HTTP/2 began, and its first request is on its way; the deadline runs.
+const PREFACE: u8 = 6;
+/// Requests come as streams, which take care of themselves.
+const STREAMS: u8 = 7;
+/// The body came slower than it may.
+const TOO_SLOW: u8 = 8;
+
+/// How a client begins that knows that we speak HTTP/2 (RFC 9113 §3.4).
+const HTTP2: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+
+/// Fields of a header that Pingora takes; and its longest header.
+const MOST_FIELDS: usize = 256;
+const LONGEST_HEADER: usize = 1_048_575;
 
 /// A client connection.
 pub(in crate::proxy) struct ClientIo {
@@ -46,7 +61,12 @@ pub(in crate::proxy) struct ClientIo {
     inner: Mutex<Stream>,
     live: Arc<Live>,
     /// Hooks change it through a shared reference, hence atomic.
-    phase: AtomicU8,
+    phase: Arc<AtomicU8>,
+    /// What was read to see which version of HTTP this is, and has to be read again.
+    peeked: Vec<u8>,
+    /// Bytes and lines of the header so far.
+    header: (usize, usize),
+    pace: Pace,
     /// Runs in the phases that have one; which of them it is for.
     deadline: Option<(u8, Pin<Box<Sleep>>)>,
     /// How long an upgrade may take, in milliseconds.
@@ -59,22 +79,68 @@ pub(in crate::proxy) struct ClientIo {
     /// The binding that the first request without a key was given. Hooks have a shared reference
     /// only; they run one after the other.
     fresh: Mutex<Option<Fresh>>,
+    _open: Open,
 }
 
 impl ClientIo {
-    pub(super) fn new(inner: Stream, live: Arc<Live>) -> Self {
-        live.metrics.connections.inc();
+    pub(super) fn new(inner: Stream, live: Arc<Live>, open: Open) -> Self {
         Self {
             inner: Mutex::new(inner),
             live,
-            phase: AtomicU8::new(HEADER),
+            phase: Arc::new(AtomicU8::new(HEADER)),
+            peeked: Vec::new(),
+            header: (0, 0),
+            pace: Pace::default(),
             deadline: None,
             upgrade_limit: AtomicU64::new(0),
             begun: false,
             opened: clock::monotonic_now(),
             answer: Vec::new(),
             fresh: Mutex::new(None),
+            _open: open,
         }
+    }
+
+    /// Whether the client begins with HTTP/2. Reads no further than it takes to tell.
+    pub(super) async fn begins_with_http2(&mut self) -> Result<bool> {
+        let (mut start, mut length) = ([0; HTTP2.len()], 0);
+        while length < HTTP2.len() {
+            let rest = start.get_mut(length..).unwrap_or_default();
+            let read = self.read(rest).await?;
+            length += read;
+            let said = start.get(..length).unwrap_or_default();
+            if read == 0 || !HTTP2.starts_with(said) {
+                break;
+            }
+        }
+        self.peeked = start.get(..length).unwrap_or_default().to_vec();
+        self.header = (0, 0);
+        Ok(start == *HTTP2)
+    }
+
+    /// From here on it is not one request after the other.
+    pub(super) fn carries_streams(&self) {
+        self.phase.store(PREFACE, Ordering::Relaxed);
+    }
+
+    /// What is told when the first of the streams has come.
+    pub(super) fn begun(&self) -> Begun {
+        Begun(Arc::clone(&self.phase))
+    }
+
+    /// A body of this request comes; `rate` is the least number of bytes in a second.
+    pub(in crate::proxy) fn await_body(&self, rate: u32) {
+        self.pace.demand(rate);
+    }
+
+    /// It is through.
+    pub(in crate::proxy) fn body_is_over(&self) {
+        self.pace.demand(0);
+    }
+
+    /// Whether it came too slowly.
+    pub(in crate::proxy) fn body_was_too_slow(&self) -> bool {
+        self.phase() == TOO_SLOW
     }
 
     /// The connection under a session.
@@ -105,6 +171,7 @@ impl ClientIo {
 
     /// The last hook runs.
     pub(in crate::proxy) fn request_is_over(&self) {
+        self.body_is_over();
         self.phase.store(IDLE, Ordering::Relaxed);
     }
 
@@ -149,7 +216,16 @@ impl ClientIo {
                     self.refuse(Refusal::HeaderTimeout);
                     let _ = self.poll_answer(cx);
                 }
+                if !late && self.header.0 > self.live.pin().limits.max_header_bytes {
+                    self.refuse(Refusal::HeaderTooLarge);
+                    let _ = self.poll_answer(cx);
+                    return true;
+                }
                 late
+            }
+            PREFACE => {
+                let limit = self.live.pin().limits.header_timeout;
+                self.is_late(cx, limit)
             }
             UPGRADING => {
                 let limit = self.upgrade_limit.load(Ordering::Relaxed);
@@ -218,8 +294,14 @@ impl ClientIo {
     fn poll_refused(&mut self, cx: &mut Context<'_>, theirs: &[u8]) -> Option<Poll<Result<()>>> {
         match self.phase() {
             HEADER | IDLE => {
-                let tunnel = theirs.starts_with(b"HTTP/1.1 405");
-                self.refuse(if tunnel { Refusal::NoTunnel } else { Refusal::BadRequest });
+                let (bytes, lines) = self.header;
+                self.refuse(if theirs.starts_with(b"HTTP/1.1 405") {
+                    Refusal::NoTunnel
+                } else if bytes >= LONGEST_HEADER || lines > MOST_FIELDS {
+                    Refusal::HeaderTooLarge
+                } else {
+                    Refusal::BadRequest
+                });
             }
             REFUSED => {}
             _ => return None,
@@ -228,10 +310,19 @@ impl ClientIo {
     }
 }
 
-impl Drop for ClientIo {
-    fn drop(&mut self) {
-        self.live.metrics.connections.dec();
+/// Tells a connection that its first stream has come.
+pub(super) struct Begun(Arc<AtomicU8>);
+
+impl Begun {
+    pub(super) fn note(&self) {
+        self.0.store(STREAMS, Ordering::Relaxed);
     }
+}
+
+/// Lines of a header in what was read; those behind its end are another's.
+fn lines(read: &[u8]) -> usize {
+    let end = memchr::memmem::find(read, b"\r\n\r\n").unwrap_or(read.len());
+    memchr::memchr_iter(b'\n', read.get(..end).unwrap_or_default()).count()
 }
 
 impl AsyncRead for ClientIo {
@@ -245,9 +336,26 @@ impl AsyncRead for ClientIo {
             return Poll::Ready(Err(ErrorKind::TimedOut.into()));
         }
         let before = buffer.filled().len();
-        let result = Pin::new(this.inner.get_mut()).poll_read(cx, buffer);
-        if buffer.filled().len() > before {
-            match this.phase() {
+        let result = if this.peeked.is_empty() {
+            Pin::new(this.inner.get_mut()).poll_read(cx, buffer)
+        } else {
+            let count = this.peeked.len().min(buffer.remaining());
+            buffer.put_slice(this.peeked.get(..count).unwrap_or_default());
+            this.peeked.drain(..count);
+            Poll::Ready(Ok(()))
+        };
+        let phase = this.phase();
+        let read = buffer.filled().get(before..).unwrap_or_default();
+        if phase == REQUEST && !this.pace.is_enough(read.len()) {
+            this.phase.store(TOO_SLOW, Ordering::Relaxed);
+            return Poll::Ready(Err(ErrorKind::TimedOut.into()));
+        }
+        if matches!(phase, HEADER | IDLE) {
+            let so_far = if phase == IDLE { (0, 0) } else { this.header };
+            this.header = (so_far.0 + read.len(), so_far.1 + lines(read));
+        }
+        if !read.is_empty() {
+            match phase {
                 HEADER => this.begun = true,
                 IDLE => {
                     this.phase.store(HEADER, Ordering::Relaxed);

@@ -7,7 +7,6 @@ use super::program::Program;
 use crate::affinity::Learned;
 use crate::model::{Secret, UnixTime, clock};
 use crate::snapshot::Live;
-use std::net::TcpListener;
 use std::os::fd::AsFd;
 use std::path::Path;
 use std::process::{Child, ExitStatus};
@@ -56,7 +55,7 @@ pub(in crate::server) struct Estate<'a> {
     /// The generated key, where it is in use.
     pub(in crate::server) key: Option<Secret>,
     /// Each with its name.
-    pub(in crate::server) sockets: Vec<(String, TcpListener)>,
+    pub(in crate::server) sockets: Vec<(String, socket2::Socket)>,
 }
 
 /// A successor that serves.

@@ -6,7 +6,6 @@ use super::message::{Entry, Message, PROTOCOL};
 use crate::affinity::Learned;
 use crate::model::{Secret, clock};
 use crate::pool::Mark;
-use std::net::TcpListener;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 
@@ -21,7 +20,7 @@ pub(in crate::server) struct Inheritance {
     pub(in crate::server) hash_key: [u8; 16],
     pub(in crate::server) marks: Vec<Mark>,
     /// Each with its name.
-    pub(in crate::server) sockets: Vec<(String, TcpListener)>,
+    pub(in crate::server) sockets: Vec<(String, socket2::Socket)>,
 }
 
 impl Predecessor {

@@ -45,7 +45,7 @@ fn host_names_become_addresses_and_unknown_ones_are_faults_with_their_place() {
     };
     let snapshot = process.compile(&yaml("known.internal:80")).unwrap();
     let member = &snapshot.services()[0].pool.members()[0];
-    assert_eq!(member.backend.address, ([10, 0, 0, 7], 80).into());
+    assert_eq!(member.backend.address, "10.0.0.7:80".parse().unwrap());
     assert_eq!(member.backend.id.as_str(), "known.internal:80");
     let fault = process.compile(&yaml("unknown.internal:80")).err().unwrap();
     assert!(

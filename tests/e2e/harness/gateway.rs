@@ -252,6 +252,27 @@ impl Gateway {
         self.dir.path()
     }
 
+    /// From now on it may have so many files open.
+    pub(crate) fn limit_files(&self, most: usize) {
+        let (limit, id) = (format!("--nofile={most}"), self.child.id().to_string());
+        let limited = Command::new("prlimit").args([&limit, "--pid", &id]).status();
+        assert!(limited.expect("prlimit is at hand").success(), "{limit}");
+    }
+
+    /// How many files it has open.
+    pub(crate) fn files(&self) -> usize {
+        fs::read_dir(format!("/proc/{}/fd", self.child.id())).unwrap().count()
+    }
+
+    /// How long it has worked so far.
+    pub(crate) fn worked(&self) -> Duration {
+        let stat = fs::read_to_string(format!("/proc/{}/stat", self.child.id())).unwrap();
+        let behind_name = stat.rsplit(')').next().unwrap();
+        let ticks = behind_name.split_whitespace().skip(11).take(2);
+        // a tick is 10 ms on every Linux
+        Duration::from_millis(ticks.map(|t| t.parse::<u64>().unwrap()).sum::<u64>() * 10)
+    }
+
     /// Kilobytes of memory that it holds now.
     pub(crate) fn memory_kb(&self) -> u64 {
         let status = fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();

@@ -10,6 +10,7 @@
 mod backend;
 mod client;
 mod gateway;
+mod http2;
 mod message;
 mod program;
 mod scrape;
@@ -22,6 +23,7 @@ mod wire;
 pub(crate) use backend::{Backend, Behaviour, Page};
 pub(crate) use client::{Client, Request};
 pub(crate) use gateway::Gateway;
+pub(crate) use http2::Http2;
 pub(crate) use message::Answer;
 pub(crate) use program::stickfast;
 pub(crate) use scrape::Scrape;

@@ -11,7 +11,7 @@ pub(crate) const SECRET: &str = "a-secret-that-only-tests-know-0123456789";
 /// A configuration file in the making. Its [`Display`] is the YAML.
 #[derive(Clone)]
 pub(crate) struct Setup {
-    listeners: String,
+    listeners: Vec<String>,
     server: Vec<String>,
     admin: String,
     services: Vec<Service>,
@@ -33,7 +33,7 @@ impl Setup {
     /// One service, `app`, that serves everything; no affinity; access log in JSON.
     pub(crate) fn of(backends: &[&Backend]) -> Self {
         let empty = Self {
-            listeners: "{ address: \"127.0.0.1:0\" }".to_owned(),
+            listeners: vec!["address: \"127.0.0.1:0\"".to_owned()],
             server: vec!["log: { format: json }".to_owned()],
             admin: "{ address: \"127.0.0.1:0\" }".to_owned(),
             services: Vec::new(),
@@ -90,6 +90,25 @@ impl Setup {
         )
     }
 
+    /// More keys of the first listener, the inside of a flow mapping.
+    pub(crate) fn listener(mut self, keys: &str) -> Self {
+        let _ = write!(self.listeners[0], ", {keys}");
+        self
+    }
+
+    /// Another listener, the inside of a flow mapping.
+    pub(crate) fn another_listener(mut self, listener: &str) -> Self {
+        self.listeners.push(listener.to_owned());
+        self
+    }
+
+    /// A backend of the last service that is no [`Backend`].
+    pub(crate) fn backend(mut self, id: &str, address: &str) -> Self {
+        let service = self.services.last_mut().expect("a service");
+        service.backends.push(format!("id: {id}, address: \"{address}\""));
+        self
+    }
+
     /// A line of YAML under `server`. A line with the same key takes the place of the former.
     pub(crate) fn server(mut self, line: &str) -> Self {
         let key = line.split(':').next().unwrap_or_default();
@@ -100,8 +119,7 @@ impl Setup {
 
     /// The listeners, each the inside of a flow mapping, instead of one on any free port.
     pub(crate) fn listeners(mut self, listeners: &[&str]) -> Self {
-        let all: Vec<_> = listeners.iter().map(|inside| format!("{{ {inside} }}")).collect();
-        self.listeners = all.join(", ");
+        self.listeners = listeners.iter().map(|inside| (*inside).to_owned()).collect();
         self
     }
 
@@ -160,7 +178,8 @@ impl Setup {
 
 impl Display for Setup {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        writeln!(f, "gateway:\n  server:\n    listeners: [{}]", self.listeners)?;
+        let listeners: Vec<_> = self.listeners.iter().map(|l| format!("{{ {l} }}")).collect();
+        writeln!(f, "gateway:\n  server:\n    listeners: [{}]", listeners.join(", "))?;
         // Set by the harness: keeps a test's files apart and the expansion of names in use.
         writeln!(f, "    stateDir: \"${{STICKFAST_TEST_DIR}}\"")?;
         for line in &self.server {
