@@ -8,11 +8,16 @@ MAKEFLAGS += --no-print-directory
 
 target := $(or $(CARGO_TARGET_DIR),target)
 scripts := .ci/run .ci/install-tools .ci/install-peers loadtest/run tests/fuzz/run
-all_peers := haproxy envoy nginx traefik caddy
+maintainer_scripts := debian/postinst debian/prerm debian/postrm
+all_peers := haproxy envoy nginx traefik caddy nghttp2
 peers := $(all_peers)
 
 # how long `make fuzz` tries each decoder
 FUZZ_SECONDS ?= 60
+
+# what `make deb` packs: how it is built, and whether it is (`make deb DEB_BUILD=` packs what is there)
+DEB_PROFILE ?= release
+DEB_BUILD ?= yes
 
 # where `make install` puts things; DESTDIR=… stages them elsewhere, for a package
 PREFIX ?= /usr/local
@@ -20,12 +25,13 @@ SYSCONFDIR ?= /etc
 UNITDIR ?= $(PREFIX)/lib/systemd/system
 SYSUSERSDIR ?= $(PREFIX)/lib/sysusers.d
 TMPFILESDIR ?= $(PREFIX)/lib/tmpfiles.d
+MANDIR ?= $(PREFIX)/share/man
 DESTDIR ?=
 
-.PHONY: help run test test-peers lint bench fuzz load doc install install-tools
+.PHONY: help run test test-peers test-systemd lint bench fuzz load attack doc man install deb install-tools
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
 
 run: install-tools ## build it, then serve a demo: three toy backends and the gateway before them
 	cargo build --release --locked
@@ -34,6 +40,7 @@ run: install-tools ## build it, then serve a demo: three toy backends and the ga
 # The test run comes last, so that its summary is what a CI log ends with. `lint` has type-checked
 # the benches: compiling them takes the release profile, and minutes.
 test: lint ## everything CI runs: lint, documentation, documented examples, all tests
+	@.ci/install-tools openssl curl
 	RUSTDOCFLAGS='-D warnings' cargo doc --locked --no-deps --lib
 	cargo test --locked --doc
 	@echo 'SKIPPED here, and counted so below: the tests against real peers ($(all_peers)): make test-peers runs them.'
@@ -47,7 +54,7 @@ test: lint ## everything CI runs: lint, documentation, documented examples, all 
 	fi
 
 # All of a run are wanted: one that is missing fails it. Where one cannot be had, name the others.
-test-peers: install-tools ## tests against other load balancers, installed in target/peers; peers='envoy caddy' for some
+test-peers: install-tools ## tests with load balancers and clients of others, installed in target/peers; peers='envoy caddy' for some
 	@.ci/install-peers $(peers)
 	@left_out='$(filter-out $(peers),$(all_peers))'; \
 	if [[ -n $$left_out ]]; then echo "LEFT OUT, as you say: the tests against $$left_out."; fi
@@ -59,12 +66,30 @@ test-peers: install-tools ## tests against other load balancers, installed in ta
 		cargo test --locked --test e2e -- --ignored --test-threads 2 $(peers:%=peers::%::); \
 	fi
 
+# The package of a development build does, and a second one of the same as its next version.
+systemd_target := $(target)/systemd
+test-systemd: ## the package on a real systemd in a container, under load; as root: see tests/systemd/README.md
+	@if [[ $$(id -u) != 0 ]]; then \
+		echo 'SKIPPED: the test of the package on a real systemd. It takes root, for systemd-nspawn.'; \
+	else \
+		.ci/install-tools rust cc cmake cargo-deb systemd-nspawn nsenter python3; \
+		set -x; \
+		cargo build --locked; \
+		mkdir -p $(systemd_target); \
+		for revision in 1 2; do \
+			cargo deb --profile dev --no-build --fast --deb-revision $$revision --quiet \
+				-o $(systemd_target)/revision-$$revision.deb; \
+		done; \
+		tests/systemd/run $(systemd_target)/revision-1.deb $(systemd_target)/revision-2.deb; \
+	fi
+
 lint: install-tools ## formatting, clippy and the shell scripts; any finding fails
 	@.ci/install-tools rustfmt clippy
 	for script in $(scripts); do bash -n "$$script"; done
+	for script in $(maintainer_scripts); do sh -n "$$script"; done
 	@if command -v shellcheck >/dev/null; then \
-		echo 'shellcheck $(scripts)'; \
-		shellcheck $(scripts); \
+		echo 'shellcheck $(scripts) $(maintainer_scripts)'; \
+		shellcheck $(scripts) $(maintainer_scripts); \
 	else \
 		echo 'shellcheck is not installed; the scripts were checked for syntax only.'; \
 	fi
@@ -83,16 +108,29 @@ load: install-tools ## load on a gateway of its own, on loopback: see loadtest/R
 	cargo build --release --locked
 	STICKFAST=$(target)/release/stickfast loadtest/run
 
+attack: install-tools ## attacks on a gateway of its own, and what others notice: see loadtest/README.md
+	@.ci/install-tools python3 openssl
+	cargo build --release --locked
+	STICKFAST=$(target)/release/stickfast python3 loadtest/attack $(attacks)
+
 doc: install-tools ## the crate's documentation, which is also the map of the source
 	cargo doc --locked --no-deps --lib
 	@echo 'Open $(target)/doc/stickfast/index.html'
 
+# Written by the program itself, from its command line.
+man: install-tools ## the manual pages, in target/man
+	cargo build --release --locked
+	rm -rf $(target)/man
+	$(target)/release/stickfast man $(target)/man
+
 # A configuration that is there already stays. What is built is not built anew: `make` it as yourself,
 # install as root.
-install: ## binary, units and a first configuration below PREFIX (/usr/local) and SYSCONFDIR (/etc)
+install: ## binary, manual, units and a first configuration below PREFIX (/usr/local) and SYSCONFDIR (/etc)
 	test -x $(target)/release/stickfast || cargo build --release --locked
 	install -D -m 0755 $(target)/release/stickfast $(DESTDIR)$(PREFIX)/bin/stickfast
-	install -d $(DESTDIR)$(UNITDIR)
+	install -d $(DESTDIR)$(MANDIR)/man1 $(DESTDIR)$(UNITDIR)
+	$(target)/release/stickfast man $(DESTDIR)$(MANDIR)/man1
+	chmod 0644 $(DESTDIR)$(MANDIR)/man1/stickfast*.1
 	sed 's,/usr/bin/,$(PREFIX)/bin/,; s,/etc/stickfast,$(SYSCONFDIR)/stickfast,' systemd/stickfast.service \
 		>$(DESTDIR)$(UNITDIR)/stickfast.service
 	install -m 0644 systemd/stickfast.socket $(DESTDIR)$(UNITDIR)/stickfast.socket
@@ -100,6 +138,11 @@ install: ## binary, units and a first configuration below PREFIX (/usr/local) an
 	install -D -m 0644 systemd/stickfast.tmpfiles $(DESTDIR)$(TMPFILESDIR)/stickfast.conf
 	test -e $(DESTDIR)$(SYSCONFDIR)/stickfast/stickfast.yaml || \
 		install -D -m 0640 conf/minimal.yaml $(DESTDIR)$(SYSCONFDIR)/stickfast/stickfast.yaml
+
+# What is in it stands in Cargo.toml, what it does on a machine in debian/.
+deb: install-tools ## a Debian package in target/debian; DEB_PROFILE=dev for a quick one
+	@.ci/install-tools cargo-deb
+	cargo deb --locked --profile $(DEB_PROFILE) $(if $(DEB_BUILD),,--no-build)
 
 install-tools:
 	@.ci/install-tools

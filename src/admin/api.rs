@@ -4,10 +4,14 @@ use super::Desk;
 use super::access::{Access, Verb};
 use super::orders::Order;
 use super::problem::Problem;
+use crate::explain::{self, ExplainError, Question, World};
 use crate::model::{Duty, clock};
 use crate::pool::{Ability, Health, Member};
+use axum::body::Bytes;
+use axum::extract::rejection::BytesRejection;
 use axum::extract::{Request, State};
-use axum::http::{Method, StatusCode};
+use axum::http::header::ACCEPT;
+use axum::http::{HeaderMap, Method, StatusCode};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
@@ -22,6 +26,7 @@ pub(super) fn routes(desk: &Arc<Desk>) -> Router<Arc<Desk>> {
         .route("/status", get(status))
         .route("/config", get(config))
         .route("/backends", get(backends))
+        .route("/explain", post(explain))
         .route("/reload", post(reload))
         .route("/upgrade", post(upgrade))
         .fallback(async |uri: Uri| Problem::new(StatusCode::NOT_FOUND, format!("no {uri} here")))
@@ -57,7 +62,7 @@ async fn status(State(desk): State<Arc<Desk>>) -> Json<Value> {
 }
 
 async fn config(State(desk): State<Arc<Desk>>) -> Json<Value> {
-    Json(desk.config.load().masked())
+    Json(desk.config.load().merged.masked())
 }
 
 async fn backends(State(desk): State<Arc<Desk>>) -> Json<Value> {
@@ -98,6 +103,41 @@ fn backend(service: &str, member: &Member) -> Value {
         "in_flight": member.seats().taken(),
         "incarnation": &*member.incarnation(),
     })
+}
+
+/// What would happen to a request now. Takes JSON and tells JSON, or words to whoever accepts only
+/// `text/plain`.
+async fn explain(
+    State(desk): State<Arc<Desk>>,
+    headers: HeaderMap,
+    question: Result<Bytes, BytesRejection>,
+) -> Response {
+    let question = match question {
+        Ok(question) => question,
+        Err(why) => return Problem::new(why.status(), why.body_text()).into_response(),
+    };
+    let question: Question = match serde_json::from_slice(&question) {
+        Ok(question) => question,
+        Err(why) => return Problem::new(StatusCode::BAD_REQUEST, why.to_string()).into_response(),
+    };
+    let decided = move || {
+        let (live, config) = (Arc::clone(&desk.live), desk.config.load_full());
+        let world = World::of_process(live, config, (desk.generated_key)());
+        explain::explain(&world, &question, clock::unix_now())
+    };
+    // compiles, which may take its time
+    let (status, detail) = match tokio::task::spawn_blocking(decided).await {
+        Ok(Ok(report)) if headers.get(ACCEPT).is_some_and(|kind| kind == "text/plain") => {
+            return report.to_string().into_response();
+        }
+        Ok(Ok(report)) => return Json(report).into_response(),
+        Ok(Err(why @ ExplainError::Question(_))) => (StatusCode::BAD_REQUEST, why.to_string()),
+        Ok(Err(why @ (ExplainError::Faults(_) | ExplainError::Metrics(_)))) => {
+            (StatusCode::INTERNAL_SERVER_ERROR, why.to_string())
+        }
+        Err(why) => (StatusCode::INTERNAL_SERVER_ERROR, why.to_string()),
+    };
+    Problem::new(status, detail).into_response()
 }
 
 async fn reload(State(desk): State<Arc<Desk>>) -> Response {

@@ -5,7 +5,8 @@ mod api;
 mod orders;
 mod problem;
 
-use crate::config::Merged;
+use crate::config::Config;
+use crate::model::Secret;
 use crate::pool::Health;
 use crate::snapshot::Live;
 use access::Access;
@@ -33,8 +34,10 @@ pub struct Desk {
     pub live: Arc<Live>,
     /// Who may ask.
     pub guard: Guard,
-    /// The configuration in force, as written.
-    pub config: Arc<ArcSwap<Merged>>,
+    /// The configuration in force.
+    pub config: Arc<ArcSwap<Config>>,
+    /// The key that this process has made, if it has needed one.
+    pub generated_key: Box<dyn Fn() -> Option<Secret> + Send + Sync>,
     /// To whoever carries orders out.
     pub orders: mpsc::Sender<Order>,
 }

@@ -111,6 +111,12 @@ impl Learned {
         self.lock(key).find(key, idle, now)
     }
 
+    /// As [`Self::find`], for somebody who only wants to know: it counts as no use, and nothing is
+    /// forgotten.
+    pub fn peek(&self, key: Key, idle: u32, now: UnixTime) -> Found {
+        self.lock(key).peek(key, idle, now)
+    }
+
     /// Binds `key`, whatever it was bound to before. In a full table the least recently used goes.
     pub fn bind(&self, key: Key, learnt: Learnt) {
         let evicted = self.lock(key).bind(key, learnt);

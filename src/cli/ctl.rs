@@ -2,6 +2,8 @@
 
 mod text;
 
+use super::explain::Asked;
+use crate::explain::Question;
 use clap::{Args, Subcommand};
 use serde_json::Value;
 use std::io;
@@ -33,7 +35,7 @@ pub(super) struct Ctl {
     verb: Verb,
 }
 
-#[derive(Subcommand, Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Subcommand, Clone, Debug, PartialEq, Eq)]
 enum Verb {
     /// What the instance is doing.
     Status,
@@ -45,23 +47,28 @@ enum Verb {
     Config,
     /// Every backend and its state.
     Backends,
+    /// Say what would happen to a request now, and why. Nothing of it is sent to a backend.
+    Explain(Asked),
 }
 
 impl Verb {
-    fn path(self) -> &'static str {
+    fn path(&self) -> &'static str {
         match self {
             Self::Status => "status",
             Self::Reload => "reload",
             Self::Upgrade => "upgrade",
             Self::Config => "config",
             Self::Backends => "backends",
+            Self::Explain(_) => "explain",
         }
     }
 
-    fn changes_something(self) -> bool {
+    /// What is posted; `None`: nothing, the API is only asked.
+    fn body(&self) -> Option<String> {
         match self {
-            Self::Reload | Self::Upgrade => true,
-            Self::Status | Self::Config | Self::Backends => false,
+            Self::Reload | Self::Upgrade => Some(String::new()),
+            Self::Explain(asked) => serde_json::to_string(&Question::from(asked.clone())).ok(),
+            Self::Status | Self::Config | Self::Backends => None,
         }
     }
 }
@@ -74,7 +81,17 @@ pub(super) fn run(ctl: Ctl, environment: impl Fn(&str) -> Option<String>) -> Exi
     let base = if base.contains("://") { base } else { format!("http://{base}") };
     let token = token.or_else(|| environment("STICKFAST_ADMIN_TOKEN")).unwrap_or_default();
     let url = format!("{}/api/v1/{}", base.trim_end_matches('/'), verb.path());
-    match ask(&url, &token, verb.changes_something()) {
+    let accept = match verb {
+        // words are the gateway's own
+        Verb::Explain(_) if !json => "text/plain",
+        Verb::Status
+        | Verb::Reload
+        | Verb::Upgrade
+        | Verb::Config
+        | Verb::Backends
+        | Verb::Explain(_) => "application/json",
+    };
+    match ask(&url, &token, accept, verb.body()) {
         Ok((status, answer)) => {
             let refused = status >= 400;
             let words = match (json, serde_json::from_str::<Value>(&answer)) {
@@ -86,6 +103,7 @@ pub(super) fn run(ctl: Ctl, environment: impl Fn(&str) -> Option<String>) -> Exi
                     Verb::Upgrade => text::upgrade(&answer),
                     Verb::Config => text::config(&answer),
                     Verb::Backends => text::backends(&answer),
+                    Verb::Explain(_) => answer.to_string(),
                 },
             };
             if refused && !json {
@@ -102,7 +120,12 @@ pub(super) fn run(ctl: Ctl, environment: impl Fn(&str) -> Option<String>) -> Exi
     }
 }
 
-fn ask(url: &str, token: &str, changes: bool) -> Result<(u16, String), ureq::Error> {
+fn ask(
+    url: &str,
+    token: &str,
+    accept: &str,
+    body: Option<String>,
+) -> Result<(u16, String), ureq::Error> {
     let config = Agent::config_builder()
         .http_status_as_error(false)
         .timeout_connect(Some(Duration::from_secs(5)))
@@ -115,14 +138,20 @@ fn ask(url: &str, token: &str, changes: bool) -> Result<(u16, String), ureq::Err
     let answer = |mut response: Response<ureq::Body>| {
         Ok((response.status().as_u16(), response.body_mut().read_to_string()?))
     };
-    if changes {
-        let mut request = agent.post(url).header("X-Stickfast", "ctl");
+    if let Some(body) = body {
+        let request = agent.post(url).header("Accept", accept);
+        let mut request = request.header("X-Stickfast", "ctl");
         if !token.is_empty() {
             request = request.header("Authorization", &bearer);
         }
-        answer(request.send_empty()?)
+        let sent = if body.is_empty() {
+            request.send_empty()
+        } else {
+            request.content_type("application/json").send(body)
+        };
+        answer(sent?)
     } else {
-        let mut request = agent.get(url);
+        let mut request = agent.get(url).header("Accept", accept);
         if !token.is_empty() {
             request = request.header("Authorization", &bearer);
         }

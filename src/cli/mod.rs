@@ -4,10 +4,11 @@ mod ctl;
 mod demo;
 mod explain;
 pub mod import;
+mod man;
 mod plan;
 
 use crate::server::{self, Files, Program};
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, CommandFactory, Parser, Subcommand};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -41,6 +42,12 @@ enum Command {
     Import {
         #[command(subcommand)]
         from: Foreign,
+    },
+    /// Write the manual pages.
+    #[command(hide = true)]
+    Man {
+        /// The directory they go into.
+        folder: PathBuf,
     },
 }
 
@@ -76,7 +83,7 @@ struct Explain {
     #[command(flatten)]
     sources: Sources,
     #[command(flatten)]
-    question: explain::Question,
+    asked: explain::Asked,
     /// As JSON.
     #[arg(long)]
     json: bool,
@@ -122,8 +129,8 @@ impl Command {
                 println!("{} is valid", names.join(" + "));
                 Ok(())
             }
-            Self::Explain(Explain { sources, question, json }) => {
-                explain::run(&files(None, sources.config), &question, json)
+            Self::Explain(Explain { sources, asked, json }) => {
+                explain::run(&files(None, sources.config), asked, json)
             }
             Self::Plan(change) => plan::run(change),
             Self::Demo(options) => demo::run(options.config, options.backends_only),
@@ -132,6 +139,7 @@ impl Command {
                 Ok(())
             }
             Self::Import { from: Foreign::Yarp { file } } => import_yarp(&file),
+            Self::Man { folder } => Ok(man::write(Cli::command(), &folder)?),
         };
         done.map(|()| ExitCode::SUCCESS)
     }

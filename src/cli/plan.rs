@@ -10,9 +10,10 @@ mod settings;
 mod tests;
 mod text;
 
-use super::explain::offline::Offline;
+use super::explain;
 use super::files;
-use crate::config::Config;
+use crate::config::{Config, HandshakeAffinity, WebSocket};
+use crate::explain::World;
 use crate::model::{Secret, clock};
 use clap::{Args, Parser};
 use report::{Plan, Share};
@@ -50,8 +51,8 @@ struct Next {
 pub(super) fn run(change: Change) -> anyhow::Result<()> {
     let next = Next::try_parse_from(&change.new)?;
     let now = clock::unix_now();
-    let old = Offline::load(&files(None, change.old), now)?;
-    let new = Offline::load(&files(None, next.config), now)?;
+    let old = explain::load(&files(None, change.old), now)?;
+    let new = explain::load(&files(None, next.config), now)?;
     let plan = plan(&old, &new);
     if change.json || next.json {
         println!("{}", serde_json::to_string_pretty(&plan)?);
@@ -61,7 +62,7 @@ pub(super) fn run(change: Change) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn plan(old: &Offline, new: &Offline) -> Plan {
+fn plan(old: &World, new: &World) -> Plan {
     let services = services::changes(old, new);
     let rules = rules::changes(old, new);
     let by_services = services.iter().filter_map(|service| service.moved);
@@ -112,9 +113,39 @@ fn gateway(old: &Config, new: &Config) -> Vec<String> {
             "trustedProxies: addresses of clients, which hashes may use, can be others".into(),
         );
     }
+    told.extend(websockets(&old.websocket, &new.websocket));
     let (was, is) = (old.server.limits.max_learned, new.server.limits.max_learned);
     if was != is {
         told.push(format!("maxLearned {was} -> {is}"));
+    }
+    told
+}
+
+/// What becomes of WebSockets.
+fn websockets(old: &WebSocket, new: &WebSocket) -> Vec<String> {
+    let named = |affinity: HandshakeAffinity| match affinity {
+        HandshakeAffinity::AsRequests => "bound as the requests of their rule",
+        HandshakeAffinity::On => "bound, also where requests are not",
+        HandshakeAffinity::Off => "not bound",
+    };
+    let mut told = Vec::new();
+    if old.affinity != new.affinity {
+        let (was, is) = (named(old.affinity), named(new.affinity));
+        told.push(format!("websocket.sessionAffinity: handshakes were {was}, and are {is}"));
+    }
+    match (old.sticky_reconnect, new.sticky_reconnect) {
+        (true, false) => told.push(
+            "websocket.sessionAffinity.stickyReconnect: the key of a handshake counts no more"
+                .into(),
+        ),
+        (false, true) => told.push(
+            "websocket.sessionAffinity.stickyReconnect: the key of a handshake counts".into(),
+        ),
+        (true, true) | (false, false) => {}
+    }
+    if old.idle_timeout != new.idle_timeout {
+        let [was, is] = [old, new].map(|side| humantime::format_duration(side.idle_timeout));
+        told.push(format!("websocket.idleTimeout {was} -> {is}"));
     }
     told
 }

@@ -6,10 +6,11 @@
 //!                 └──────────────── faults of all steps ────────────────► Faults
 //! ```
 //!
-//! The reading files (`gateway`, `server`, `tls`, `admin`, `services`, `router`, `affinity`,
+//! The reading files (`gateway`, `server`, `tls`, `acme`, `admin`, `services`, `router`, `affinity`,
 //! `websocket`) are the one
 //! description of the language: each key stands there with its kind, range and default.
 
+mod acme;
 mod admin;
 mod affinity;
 mod env;

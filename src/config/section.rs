@@ -161,9 +161,17 @@ impl<'a> Section<'a> {
         key: &'static str,
         parse: impl Fn(&Scalar) -> Parsed<T>,
     ) -> Vec<T> {
+        self.values_at(key, parse).into_iter().map(|found| found.value).collect()
+    }
+
+    /// A list of values, each with its place.
+    pub(super) fn values_at<T>(
+        &mut self,
+        key: &'static str,
+        parse: impl Fn(&Scalar) -> Parsed<T>,
+    ) -> Vec<At<T>> {
         let items = self.node(key).map_or(&[][..], |node| self.reader.items(node));
-        let values = items.iter().filter_map(|item| self.reader.value(item, &parse));
-        values.map(|found| found.value).collect()
+        items.iter().filter_map(|item| self.reader.value(item, &parse)).collect()
     }
 
     /// A map whose keys the operator chooses. Values that are refused are left out.

@@ -1,6 +1,7 @@
 //! `server`: the process and its listeners.
 
 use super::At;
+use super::acme;
 use super::fault::Refused;
 use super::scalar::{Parsed, Scalar};
 use super::section::{Reader, Section};
@@ -16,8 +17,14 @@ use std::time::Duration;
 
 pub(super) fn read(mut server: Section) -> Server {
     let mut upgrade = server.section("upgrade");
+    let state_dir = server
+        .value("stateDir", |s| s.checked("a directory", |text| !text.is_empty()))
+        .map_or_else(|| PathBuf::from("/var/lib/stickfast"), PathBuf::from);
+    let mut listeners = listeners(&mut server);
+    let tls = listeners.iter_mut().filter_map(|listener| listener.tls.as_mut());
+    acme::settle(server.reader, &state_dir, tls.filter_map(|tls| tls.acme.as_mut()));
     Server {
-        listeners: listeners(&mut server),
+        listeners,
         threads: server.value("threads", threads).unwrap_or(Threads::Auto),
         trusted_proxies: server.values("trustedProxies", network),
         limits: limits(server.section("limits")),
@@ -33,9 +40,7 @@ pub(super) fn read(mut server: Section) -> Server {
                 .unwrap_or(Duration::from_mins(1)),
         },
         watch: server.value("watch", Scalar::flag).unwrap_or(false),
-        state_dir: server
-            .value("stateDir", |s| s.checked("a directory", |text| !text.is_empty()))
-            .map_or_else(|| PathBuf::from("/var/lib/stickfast"), PathBuf::from),
+        state_dir,
     }
 }
 

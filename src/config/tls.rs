@@ -1,6 +1,7 @@
 //! `tls`, of listeners and of services.
 
 use super::At;
+use super::acme;
 use super::scalar::{Parsed, Scalar};
 use super::section::Section;
 use super::syntax::is_token;
@@ -10,7 +11,9 @@ use std::path::PathBuf;
 /// `tls` of a listener.
 pub(super) fn of_listener(mut tls: Section) -> ListenerTls {
     let example = "add `{ cert: server.pem, key: server.key }`";
-    tls.require("certificates", example);
+    if !tls.says("acme") {
+        tls.require("certificates", example);
+    }
     tls.reject_empty("certificates", example);
     let certificates = tls.sections("certificates").into_iter();
     let certificates = certificates.filter_map(|mut one| {
@@ -21,6 +24,7 @@ pub(super) fn of_listener(mut tls: Section) -> ListenerTls {
     let versions = [("1.2", TlsVersion::Tls12), ("1.3", TlsVersion::Tls13)];
     ListenerTls {
         certificates: certificates.collect(),
+        acme: tls.optional("acme").map(acme::read),
         clients: clients(&mut tls),
         min_version: tls
             .value("minVersion", |s| version(s, &versions))
@@ -103,7 +107,7 @@ fn files(section: &mut Section, cert: &'static str, key: &'static str) -> Option
     Some(CertificateFiles { cert: cert?, key: key? })
 }
 
-fn file(scalar: &Scalar) -> Parsed<PathBuf> {
+pub(super) fn file(scalar: &Scalar) -> Parsed<PathBuf> {
     let path = scalar.checked("the path of a file", |path| !path.is_empty());
     path.map(PathBuf::from)
 }

@@ -1,9 +1,11 @@
 //! The configuration after it was read, merged and checked: every default is filled in, every
 //! value is in range, every name is known. Only `snapshot` turns these types into runtime ones.
 
+mod acme;
 mod affinity;
 mod tls;
 
+pub use acme::*;
 pub use affinity::*;
 pub use tls::*;
 

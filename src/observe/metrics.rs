@@ -24,6 +24,7 @@ pub struct Metrics {
     backend_up: IntGaugeVec,
     in_flight: IntGaugeVec,
     pending: IntGaugeVec,
+    websockets: IntGaugeVec,
     fingerprints: IntGaugeVec,
     hits: IntCounterVec,
     misses: IntCounterVec,
@@ -32,6 +33,8 @@ pub struct Metrics {
     refusals: IntCounterVec,
     reloads: IntCounterVec,
     handshakes: IntCounterVec,
+    renewals: IntCounterVec,
+    certificate_ends: IntGaugeVec,
     /// Requests between header and last byte.
     pub active_requests: IntGauge,
     /// Client connections that are open.
@@ -94,6 +97,8 @@ impl Metrics {
                 "Requests that wait for a backend that is full",
                 &["service"],
             )?,
+
+            websockets: gauges("websockets_open", "WebSockets that are open", &["service"])?,
             fingerprints: gauges(
                 "hash_fingerprint",
                 "Equal on gateways that place clients alike; of a service (no rule), or of a rule",
@@ -134,6 +139,16 @@ impl Metrics {
                 "Clients that began TLS, by how it went",
                 &["result"],
             )?,
+            renewals: counters(
+                "acme_renewals_total",
+                "Certificates that were ordered, the first ones too, by how it went",
+                &["certificate", "result"],
+            )?,
+            certificate_ends: gauges(
+                "certificate_expiry_timestamp_seconds",
+                "When a certificate ends, in seconds since 1970, by its first name",
+                &["listener", "certificate"],
+            )?,
             active_requests: gauge("active_requests", "Requests between header and last byte")?,
             connections: gauge("connections", "Client connections that are open")?,
             dropped_lines: counter(
@@ -156,7 +171,7 @@ impl Metrics {
         for result in ["ok", "refused"] {
             metrics.reloads.with_label_values(&[result]);
         }
-        for result in ["full", "resumed", "failed", "timeout"] {
+        for result in ["full", "resumed", "failed", "timeout", "challenge"] {
             metrics.handshakes.with_label_values(&[result]);
         }
         Ok(metrics)
@@ -192,6 +207,7 @@ impl Metrics {
             verdicts: verdicts().map(|v| self.verdicts.with_label_values(&[name, &v])).collect(),
             panic_picks: self.panic_picks.with_label_values(&[name]),
             pending: self.pending.with_label_values(&[name]),
+            websockets: self.websockets.with_label_values(&[name]),
         }
     }
 
@@ -228,9 +244,36 @@ impl Metrics {
         self.reloads.with_label_values(&[if taken { "ok" } else { "refused" }]).inc();
     }
 
-    /// Counts a handshake with a client: `full`, `resumed`, `failed` or `timeout`.
+    /// Counts a handshake with a client: `full`, `resumed`, `failed`, `timeout`, or `challenge`, which
+    /// is an authority's.
     pub fn shook_hands(&self, result: &'static str) {
         self.handshakes.with_label_values(&[result]).inc();
+    }
+
+    /// The order of a certificate went like this; `None`: none is through yet.
+    pub fn renewed(&self, certificate: &str, well: Option<bool>) {
+        for (result, is) in [("ok", true), ("failed", false)] {
+            let counter = self.renewals.with_label_values(&[certificate, result]);
+            counter.inc_by(u64::from(well == Some(is)));
+        }
+    }
+
+    /// Forgets a certificate that is no longer ordered.
+    pub fn forget_renewals(&self, certificate: &str) {
+        for result in ["ok", "failed"] {
+            self.renewals.remove_label_values(&[certificate, result]).ok();
+        }
+    }
+
+    /// Shows when a certificate of a listener ends; `None`: it is no longer shown to clients.
+    pub fn certificate_ends(&self, listener: &str, certificate: &str, at: Option<i64>) {
+        let labels = [listener, certificate];
+        match at {
+            Some(at) => self.certificate_ends.with_label_values(&labels).set(at),
+            None => {
+                self.certificate_ends.remove_label_values(&labels).ok();
+            }
+        }
     }
 
     /// Forgets a rule that is no longer configured.
@@ -249,6 +292,7 @@ impl Metrics {
         self.hits.remove_label_values(&[name]).ok();
         self.panic_picks.remove_label_values(&[name]).ok();
         self.pending.remove_label_values(&[name]).ok();
+        self.websockets.remove_label_values(&[name]).ok();
         self.fingerprint(service, "", None);
         for cause in Cause::ALL {
             self.misses.remove_label_values(&[name, cause.label()]).ok();
@@ -334,6 +378,8 @@ pub struct ServiceMetrics {
     pub panic_picks: IntCounter,
     /// Requests that wait for a backend; as it was when metrics were asked for last.
     pub pending: IntGauge,
+    /// WebSockets that are open.
+    pub websockets: IntGauge,
     misses: [IntCounter; Cause::ALL.len()],
     verdicts: Box<[IntCounter]>,
 }
@@ -369,45 +415,4 @@ pub struct BackendMetrics {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn each_verdict_and_cause_has_its_own_counter() {
-        let metrics = Metrics::new().unwrap();
-        let service = ServiceId::from("s");
-        let handles = metrics.service(&service);
-        for brought in Brought::ALL {
-            for did in Did::ALL {
-                handles.verdict(Verdict { brought, did });
-            }
-        }
-        for cause in Cause::ALL {
-            handles.missed(cause);
-        }
-        metrics.rule(&service, &RuleId::from("r")).answered(204);
-        let text = String::from_utf8(metrics.text().unwrap()).unwrap();
-        let ones = |family: &str| {
-            let of_family = text.lines().filter(|line| line.starts_with(family));
-            of_family.filter(|line| line.ends_with(" 1")).count()
-        };
-        assert_eq!(ones("stickfast_affinity_verdicts_total{"), 40);
-        assert_eq!(ones("stickfast_affinity_misses_total{"), 11);
-        assert!(text.contains(r#"stickfast_requests_total{code="2xx",rule="r",service="s"} 1"#));
-        assert!(text.contains("process_resident_memory_bytes"));
-    }
-
-    #[test]
-    fn what_is_no_longer_configured_leaves_the_page() {
-        let metrics = Metrics::new().unwrap();
-        let (service, backend, rule) = ("old".into(), BackendId::from("b"), RuleId::from("r"));
-        metrics.service(&service).hits.inc();
-        metrics.backend(&service, &backend).requests.inc();
-        metrics.rule(&service, &rule).answered(200);
-        metrics.forget_rule(&service, &rule);
-        metrics.forget_backend(&service, &backend);
-        metrics.forget_service(&service);
-        let text = String::from_utf8(metrics.text().unwrap()).unwrap();
-        assert!(!text.contains("old"), "{text}");
-    }
-}
+mod tests;

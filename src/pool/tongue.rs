@@ -18,7 +18,12 @@ use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpStream, UnixStream};
 
 /// Streams that share a connection, as in Pingora's and others' servers.
-const STREAMS: usize = 100;
+const STREAMS: u32 = 100;
+
+/// What one stream may bring before it is read. The connection has room for that of every stream, so
+/// that a client who does not read holds up nobody else; Pingora's has for one.
+const WINDOW: u32 = 256 * 1024;
+const WINDOWS: u32 = WINDOW * STREAMS;
 
 /// A connection on which nothing moves is asked whether it still is one.
 const PING: Duration = Duration::from_secs(10);
@@ -52,7 +57,9 @@ impl Tongue {
     pub fn speak(self, peer: &mut HttpPeer, ends: Option<Ends>) {
         if self.http2 {
             peer.options.set_http_version(2, 2);
-            peer.options.max_h2_streams = STREAMS;
+            peer.options.max_h2_streams = STREAMS as usize;
+            peer.options.h2_stream_window_size = Some(WINDOW);
+            peer.options.h2_connection_window_size = Some(WINDOWS);
             peer.options.h2_ping_interval = Some(PING);
         }
         if let Some(version) = self.proxy_protocol {

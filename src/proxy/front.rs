@@ -9,9 +9,11 @@
 //! ```
 
 mod census;
+mod chatter;
 mod conduct;
 mod io;
 mod pace;
+mod progress;
 mod proxy_protocol;
 mod streams;
 
@@ -66,12 +68,13 @@ impl Front {
     async fn secure(&self, stream: Stream, tls: Option<Arc<Inbound>>) -> Option<Stream> {
         let Some(tls) = tls else { return Some(stream) };
         let limit = self.live.pin().limits.header_timeout;
-        let shaken = tls.accept(stream, limit).await;
+        let shaken = tls.accept(stream, limit, &self.live.challenges).await;
         self.live.metrics.shook_hands(match &shaken {
             Ok(io) if io.was_resumed() => "resumed",
             Ok(_) => "full",
             Err(HandshakeError::Failed(_)) => "failed",
             Err(HandshakeError::TooSlow) => "timeout",
+            Err(HandshakeError::Challenge) => "challenge",
         });
         match shaken {
             Ok(io) => Some(Box::new(io)),
@@ -115,7 +118,7 @@ impl Front {
             Some((io, Version::Http1)) => {
                 ServerApp::process_new(&self.proxy, Box::new(io), closing).await;
             }
-            Some((io, Version::Http2)) => {
+            Some((mut io, Version::Http2)) => {
                 io.carries_streams();
                 streams::serve(&self.proxy, io, &self.live, closing).await;
             }

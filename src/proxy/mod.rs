@@ -3,7 +3,8 @@
 //! ```text
 //!  ClientIo (front)          deadline for the header, own answers to what Pingora cannot parse
 //!    early_request_filter ─► receive: timeouts of this connection
-//!    request_filter       ─► receive: limits, host, path ─► route ─► decide: cut, open, resolve
+//!    request_filter       ─► challenge: an authority's, while it is pending
+//!                            receive: limits, host, path ─► route ─► decide: cut, open, resolve
 //!                            a WebSocket goes on in `tunnel`, by the same stages, to `logging`
 //!    upstream_peer        ─► choose: the bound backend, or the next candidate
 //!      fail_to_connect    ─► fail: on to the next (nothing was sent)
@@ -18,6 +19,7 @@
 //! Decisions are in [`decide`], as functions of facts; the hooks only fetch facts and carry out.
 
 mod answer;
+mod challenge;
 mod choose;
 mod company;
 mod ctx;
@@ -81,6 +83,9 @@ impl ProxyHttp for Gateway {
     }
 
     async fn request_filter(&self, session: &mut Session, ctx: &mut Ctx) -> Result<bool> {
+        if challenge::answered(session, ctx, &self.live.challenges).await? {
+            return Ok(true);
+        }
         match receive::receive(session, ctx, &self.live) {
             Ok(()) if ctx.handshakes => {
                 tunnel::take_over(session, ctx, &self.live, &self.connector).await?;

@@ -14,7 +14,7 @@ use crate::identity::forwarded::{X_FORWARDED_FOR, X_FORWARDED_HOST, X_FORWARDED_
 use crate::identity::{Forwarded, Scheme, came_by_https, client_address};
 use crate::model::Cause;
 use crate::routing::{host, path};
-use crate::snapshot::{Caller, Live, Reconnect, Unknown};
+use crate::snapshot::{Caller, Limits, Live, Reconnect, Unknown};
 use crate::tls::Secured;
 use crate::websocket::{self, Asks};
 use bytes::Bytes;
@@ -30,6 +30,7 @@ use pingora_core::protocols::tls::SslDigest;
 use pingora_proxy::Session;
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 static X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const VIA_HTTP_1_0: HeaderValue = HeaderValue::from_static("1.0 stickfast");
@@ -48,9 +49,8 @@ pub(super) fn set_limits(session: &mut Session, ctx: &Ctx) {
     }
     downstream.set_pipelining_enabled(true);
     downstream.set_read_timeout(Some(limits.body_timeout));
-    downstream.set_write_timeout(Some(limits.body_timeout));
+    downstream.set_write_timeout(Some(patience_with_readers(limits)));
     downstream.set_total_drain_timeout(Some(limits.body_timeout));
-    downstream.set_min_send_rate(limits.min_body_rate.and_then(|rate| usize::try_from(rate).ok()));
     if downstream.get_keepalive_reuses_remaining().is_none() {
         // this one is not counted
         let more = limits.max_requests.map(|most| most.saturating_sub(1));
@@ -60,6 +60,21 @@ pub(super) fn set_limits(session: &mut Session, ctx: &Ctx) {
     if let Some((rate, io)) = rate.zip(ClientIo::of(session)) {
         io.await_body(rate);
     }
+}
+
+/// The most that is written of an answer at once, as Pingora reads it from backends.
+const PIECE: u64 = 64 * 1024;
+
+/// Nobody is slow before that, as with bodies of requests.
+const GRACE: Duration = Duration::from_secs(5);
+
+/// How long a client may take for a piece of an answer. Instead of Pingora's `min_send_rate`, which
+/// knows HTTP/1.1 only, and by which a low rate would allow for more silence than `bodyTimeout`.
+fn patience_with_readers(limits: &Limits) -> Duration {
+    limits.min_body_rate.map_or(limits.body_timeout, |rate| {
+        let piece = Duration::from_secs(PIECE / u64::from(rate).max(1));
+        piece.max(GRACE).min(limits.body_timeout)
+    })
 }
 
 /// Makes a request ready for its backend.
@@ -295,7 +310,7 @@ fn tls(session: &Session) -> Option<Arc<SslDigest>> {
     session.digest().and_then(|digest| digest.ssl_digest.clone())
 }
 
-fn peer(session: &Session) -> IpAddr {
+pub(super) fn peer(session: &Session) -> IpAddr {
     match session.client_addr() {
         Some(SocketAddr::Inet(address)) => address.ip().to_canonical(),
         Some(SocketAddr::Unix(_)) | None => IpAddr::from([127, 0, 0, 1]),

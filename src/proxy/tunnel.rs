@@ -179,7 +179,10 @@ async fn tunnel(
         mask: rand::random(),
         now: clock::monotonic_now,
     };
-    let tunnel = ctx.tunnel.insert(live.tunnels.enter());
+    let Some(gauge) = ctx.rule().map(|rule| rule.service.metrics.websockets.clone()) else {
+        return Error::e_explain(ErrorType::InternalError, "without a rule");
+    };
+    let tunnel = ctx.tunnel.insert(live.tunnels.enter(gauge));
     let stop = tunnel.stopped(rand::random());
     let Carried { to_client, to_backend, end } = relay(client, backend, terms, stop).await;
     ctx.tunnelled = to_client;

@@ -3,7 +3,7 @@
 //! anew. One after the other.
 
 use super::changes::Changes;
-use super::handover::{Estate, Heir, Program, UpgradeError, hand_over};
+use super::handover::{Estate, Heir, Lineage, Program, UpgradeError, hand_over};
 use super::notify::Notify;
 use super::reload::Reload;
 use crate::admin::{Order, Refused, Reloaded, Upgraded};
@@ -38,6 +38,7 @@ pub(super) struct Control {
     /// What a successor is started with; `None` where that cannot be.
     pub(super) program: Option<Arc<Program>>,
     pub(super) upgrade: Upgrade,
+    pub(super) lineage: Arc<Lineage>,
     /// Whether the files are watched.
     pub(super) watch: bool,
     pub(super) notify: Arc<Notify>,
@@ -94,11 +95,13 @@ impl Control {
     async fn blocking_hand_over(&self, program: Arc<Program>) -> Result<Heir, String> {
         let reload = Arc::clone(&self.reload);
         let upgrade = self.upgrade.clone();
+        let lineage = Arc::clone(&self.lineage);
         let handed = tokio::task::spawn_blocking(move || {
             let estate = Estate {
                 live: &reload.live,
                 key: reload.key.in_use(),
                 sockets: reload.doors.copies().map_err(UpgradeError::Sockets)?,
+                lineage: &lineage,
             };
             hand_over(&program, upgrade.socket.as_deref(), upgrade.start_timeout, &estate)
         });

@@ -3,8 +3,9 @@
 //! ```text
 //!  old                                          new
 //!  starts the new binary ─────────────────────► connects                        Hello
-//!  key, health marks, hash key      State     ► keeps them
+//!  keys, health marks, hash key     State     ► keeps them
 //!  each listening socket, as a copy Socket    ► keeps them
+//!  what shows who still lives       Lineage   ► holds it
 //!                                   Prepare   ► reads the files, compiles, checks backends
 //!                                   Prepared  ◄ ready to serve
 //!  learnt sessions                  Learnt    ► takes them in
@@ -20,6 +21,7 @@
 //! long) ends with the new one killed and nothing changed.
 
 mod heir;
+mod lineage;
 mod link;
 mod message;
 mod nook;
@@ -27,6 +29,7 @@ mod predecessor;
 mod program;
 
 pub(super) use heir::{Estate, Heir, UpgradeError, hand_over};
+pub(super) use lineage::Lineage;
 pub(super) use link::LinkError;
 pub(super) use predecessor::{Inheritance, Predecessor};
 pub use program::Program;

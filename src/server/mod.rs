@@ -6,6 +6,7 @@
 //!                                                  admin             metrics, probes, the API
 //!                                                  sweep             forgets silent sessions of applications
 //!                                                  certificates      taken up when their files change
+//!                                                  renewals          of those that the gateway gets itself
 //!                                                  control           SIGHUP, SIGUSR1, SIGUSR2, orders
 //!                                                  stop              SIGTERM, SIGINT, a successor
 //! ```
@@ -26,6 +27,7 @@ mod load;
 mod notify;
 mod pid_file;
 mod reload;
+mod renewals;
 mod stop;
 mod sweep;
 mod takeover;
@@ -42,7 +44,7 @@ use crate::observe::{AccessLog, Format, Level, Metrics, Output, start_diagnostic
 use crate::pool::Cells;
 use crate::proxy::Gateway;
 use crate::snapshot::Live;
-use crate::tls::Tickets;
+use crate::tls::{TicketKeys, Tickets};
 use accept::Leaving;
 use ahash::AHashMap;
 use arc_swap::ArcSwap;
@@ -51,7 +53,7 @@ use control::Control;
 use doors::Doors;
 use gate::Gate;
 use generated_key::GeneratedKey;
-use handover::{Inheritance, LinkError, Predecessor};
+use handover::{Inheritance, Lineage, LinkError, Predecessor};
 use health::HealthService;
 use inherited::Inherited;
 use notify::Notify;
@@ -60,6 +62,7 @@ use pingora::server::configuration::ServerConf;
 use pingora::server::{RunArgs, Server};
 use pingora::services::background::background_service;
 use reload::Reload;
+use renewals::Renewals;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -98,6 +101,9 @@ pub enum StartError {
     /// A listener cannot be copied.
     #[error("cannot copy a listening socket: {0}")]
     Copy(std::io::Error),
+    /// There can be no pipe.
+    #[error("cannot make a pipe: {0}")]
+    Lineage(std::io::Error),
     /// The access log cannot be opened.
     #[error("cannot open the access log: {0}")]
     AccessLog(std::io::Error),
@@ -123,15 +129,17 @@ pub fn run(start: Start) -> Result<(), StartError> {
     let Start { files, on_open, program, predecessor } = start;
     let Some(path) = predecessor else {
         let sockets = Inherited::from_systemd((files.environment)("LISTEN_FDNAMES").as_deref());
-        return serve(files, on_open, program, sockets, None);
+        let lineage = Lineage::new().map_err(StartError::Lineage)?;
+        return serve(files, on_open, program, sockets, Arc::new(lineage), None);
     };
     let met = Predecessor::meet(&path);
     let (predecessor, inheritance) =
         met.map_err(|why: LinkError| StartError::Takeover { path, why: why.to_string() })?;
     let predecessor = Arc::new(predecessor);
-    let Inheritance { key, hash_key, marks, sockets } = inheritance;
-    let from = From { predecessor: Arc::clone(&predecessor), key, hash_key, marks };
-    let served = serve(files, on_open, program, Inherited::handed_over(sockets), Some(from));
+    let Inheritance { key, hash_key, marks, tickets, sockets, lineage } = inheritance;
+    let from = From { predecessor: Arc::clone(&predecessor), key, hash_key, marks, tickets };
+    let sockets = Inherited::handed_over(sockets);
+    let served = serve(files, on_open, program, sockets, Arc::new(lineage), Some(from));
     if let Err(why) = &served {
         predecessor.fail(why.to_string());
     }
@@ -144,6 +152,7 @@ struct From {
     key: Option<crate::model::Secret>,
     hash_key: [u8; 16],
     marks: Vec<crate::pool::Mark>,
+    tickets: Option<TicketKeys>,
 }
 
 fn serve(
@@ -151,6 +160,7 @@ fn serve(
     on_open: OnOpen,
     program: Option<Program>,
     mut sockets: Inherited,
+    lineage: Arc<Lineage>,
     from: Option<From>,
 ) -> Result<(), StartError> {
     let config = files.read()?;
@@ -165,7 +175,7 @@ fn serve(
     sockets.close_the_rest();
     let copy = admin.try_clone().map_err(StartError::Copy)?;
     let doors = Arc::new(Doors::new(config.admin.address.value, copy));
-    let in_force = Arc::new(ArcSwap::from_pointee(config.merged.clone()));
+    let in_force = Arc::new(ArcSwap::from_pointee(config.clone()));
     let notify = Arc::new(Notify::new(&files.environment));
     let pid_file: KeptPidFile = Arc::default();
 
@@ -184,6 +194,8 @@ fn serve(
     pingora.bootstrap();
     let gateway = Gateway::new(Arc::clone(&live));
     let proxy = Arc::new(pingora_proxy::http_proxy(&pingora.configuration, gateway));
+    let renewals = Renewals::new(Arc::clone(&live), Arc::clone(&doors), leaving.clone());
+    pingora.add_service(background_service("renewals", renewals));
     pingora.add_service(Gate::new(gate::Parts {
         proxy,
         doors: Arc::clone(&doors),
@@ -206,14 +218,14 @@ fn serve(
     let certificates = CertificateFiles::new(Arc::clone(&live));
     pingora.add_service(background_service("certificates", certificates));
     pingora.add_service(background_service("sweep", Sweep::new(Arc::clone(&live))));
-    let loopback = config.admin.address.value.ip().to_canonical().is_loopback();
     let desk = Desk {
         live: Arc::clone(&live),
-        guard: Guard {
-            token: config.admin.token.clone(),
-            public_metrics: config.admin.public_metrics || loopback,
-        },
+        guard: guard(&config.admin),
         config: Arc::clone(&in_force),
+        generated_key: {
+            let key = Arc::clone(&key);
+            Box::new(move || key.in_use())
+        },
         orders: order,
     };
     let hours = Hours { open: admin_open, closing: admin_closing, closed: admin_has_closed };
@@ -226,11 +238,13 @@ fn serve(
         admin_closed,
         upgrading,
         heir,
+        lineage: Arc::clone(&lineage),
         drain_timeout: server.drain_timeout,
     });
     let control = Control {
         program: program.map(Arc::new),
         upgrade: server.upgrade.clone(),
+        lineage,
         watch: server.watch,
         notify,
         orders: Mutex::new(Some(orders)),
@@ -266,14 +280,15 @@ fn live(
     let server = &config.server;
     let metrics = Metrics::new()?;
     let cells = Cells::default();
-    let mut learned = None;
+    let (mut learned, mut tickets) = (None, None);
     let predecessor = from.map(|from| {
         from.key.into_iter().for_each(|secret| key.inherit(secret));
         cells.import(from.marks);
         learned = Some(Learned::new(server.limits.max_learned, from.hash_key));
+        tickets = from.tickets;
         from.predecessor
     });
-    let tickets = Tickets::default();
+    let tickets = tickets.map_or_else(Tickets::default, Tickets::inherited);
     let first = load::snapshot(config, &cells, &tickets, &metrics, &|| key.get())?;
     load::warn(&first);
     let access_log = access_log(&server.log, &metrics).map_err(StartError::AccessLog)?;
@@ -282,6 +297,11 @@ fn live(
         live.learned = learned;
     }
     Ok((Arc::new(live), predecessor))
+}
+
+fn guard(admin: &config::Admin) -> Guard {
+    let loopback = admin.address.value.ip().to_canonical().is_loopback();
+    Guard { token: admin.token.clone(), public_metrics: admin.public_metrics || loopback }
 }
 
 /// A fresh secret for the configuration.

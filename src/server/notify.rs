@@ -55,9 +55,13 @@ impl Notify {
         self.send(&format!("MAINPID={pid}"));
     }
 
-    /// The process ends when its open requests have.
-    pub(super) fn stopping(&self) {
-        self.send("STOPPING=1\nSTATUS=open requests finish");
+    /// The process ends when its open requests have, in this time at most. A service whose main process
+    /// has died cannot ask for it: whatever still drains then is soon ended, and the service is back.
+    pub(super) fn stopping(&self, patience: Duration) {
+        let micros = patience.as_micros();
+        self.send(&format!(
+            "STOPPING=1\nSTATUS=open requests finish\nEXTEND_TIMEOUT_USEC={micros}"
+        ));
     }
 
     /// How often [`Self::alive`] is due: twice in the time that systemd grants.

@@ -7,7 +7,7 @@ use super::health::FIRST_ROUND;
 use super::load::{self, Files, LoadError};
 use super::needs_restart;
 use crate::admin::{Refused, Reloaded};
-use crate::config::{Config, Merged};
+use crate::config::Config;
 use crate::pool::first_round;
 use crate::snapshot::{Live, Snapshot};
 use arc_swap::ArcSwap;
@@ -18,8 +18,7 @@ pub(super) struct Reload {
     pub(super) files: Files,
     /// What the process was started with, to tell what a reload cannot change.
     pub(super) started_with: Config,
-    /// As written.
-    pub(super) in_force: Arc<ArcSwap<Merged>>,
+    pub(super) in_force: Arc<ArcSwap<Config>>,
     pub(super) key: Arc<GeneratedKey>,
     pub(super) live: Arc<Live>,
     pub(super) doors: Arc<Doors>,
@@ -67,16 +66,15 @@ impl Reload {
         let Next { config, snapshot, mut listeners, needs_restart } = next;
         // a backend that is new takes clients only once its check has passed
         first_round(snapshot.pools(), FIRST_ROUND).await;
+        let changed = self.in_force.load().merged.differences(&config.merged);
         self.live.swap(snapshot);
+        self.in_force.store(Arc::new(config));
         let (done, moved) = oneshot::channel();
         listeners.done = Some(done);
         // errors: of the first the process is ending, of the second it is done
         if self.moves.send(listeners).await.is_ok() {
             let _ = moved.await;
         }
-        let merged = Arc::new(config.merged);
-        let changed = self.in_force.load().differences(&merged);
-        self.in_force.store(merged);
         self.live.metrics.reloaded(true);
         tracing::info!(changes = changed.len(), "the configuration was read again and is in force");
         for key in &needs_restart {

@@ -1,11 +1,11 @@
 //! The end of a process: SIGTERM, or a successor that serves, lets open requests finish and ends as
-//! soon as nobody is left; SIGINT (and a second signal) ends at once.
+//! soon as nobody is left, here and in the processes before it; SIGINT (and a second signal) ends at once.
 //!
 //! Pingora hears of a signal only when all of that is done. It would always wait its whole grace
 //! period, deaf to further signals.
 
 use super::accept::Leaving;
-use super::handover::Heir;
+use super::handover::{Heir, Lineage};
 use super::notify::Notify;
 use crate::model::clock;
 use crate::snapshot::Live;
@@ -41,6 +41,7 @@ pub(super) struct Stop {
     upgrading: watch::Receiver<bool>,
     /// Tells when a successor serves.
     heir: Mutex<mpsc::Receiver<Heir>>,
+    lineage: Arc<Lineage>,
     drain_timeout: Duration,
 }
 
@@ -53,6 +54,7 @@ pub(super) struct Parts {
     pub(super) admin_closed: watch::Receiver<bool>,
     pub(super) upgrading: watch::Receiver<bool>,
     pub(super) heir: mpsc::Receiver<Heir>,
+    pub(super) lineage: Arc<Lineage>,
     pub(super) drain_timeout: Duration,
 }
 
@@ -66,10 +68,21 @@ impl Stop {
             admin_closed,
             upgrading,
             heir,
+            lineage,
             drain_timeout,
         } = parts;
         let heir = Mutex::new(heir);
-        Self { live, notify, leaving, closing_admin, admin_closed, upgrading, heir, drain_timeout }
+        Self {
+            live,
+            notify,
+            leaving,
+            closing_admin,
+            admin_closed,
+            upgrading,
+            heir,
+            lineage,
+            drain_timeout,
+        }
     }
 
     async fn drain(&self, why: Leaving) {
@@ -85,6 +98,23 @@ impl Stop {
                 "the drain timeout is over: connections are cut"
             );
             self.close_tunnels().await;
+        }
+    }
+
+    /// How long a stop takes at most.
+    fn patience(&self) -> Duration {
+        self.drain_timeout + SPREAD + PARTING + OPERATORS * 2
+    }
+
+    /// Drains, and waits for the processes before this one: when the main process has ended, systemd
+    /// signals the others again, which would cut their connections.
+    async fn drain_last(&self) {
+        let stopped = async {
+            self.drain(Leaving::Stopping).await;
+            self.lineage.others_have_ended().await;
+        };
+        if tokio::time::timeout(self.patience(), stopped).await.is_err() {
+            tracing::warn!("a process before this one has not ended, and is not waited for");
         }
     }
 
@@ -173,9 +203,9 @@ impl ShutdownSignalWatch for Stop {
         let heir = std::future::poll_fn(|context| self.heir.lock().poll_recv(context));
         tokio::select! {
             _ = terminate.recv() => {
-                self.notify.stopping();
+                self.notify.stopping(self.patience());
                 tokio::select! {
-                    () = self.drain(Leaving::Stopping) => {}
+                    () = self.drain_last() => {}
                     () = either(&mut terminate, &mut interrupt) => {
                         tracing::warn!("a second signal: connections are cut");
                     }

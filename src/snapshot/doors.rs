@@ -1,7 +1,7 @@
 //! Where traffic is encrypted: the listeners, each by a key that a reload does not change, and the
 //! services whose backends speak TLS. Read before anything else is compiled, since files fail.
 
-use crate::config::{self, Config, Fault};
+use crate::config::{self, ChallengeKind, Config, Fault};
 use crate::model::{Address, UnixTime};
 use crate::tls::{Inbound, Outbound, Protocols, Tickets, Trust, Warnings};
 use ahash::AHashMap;
@@ -43,9 +43,9 @@ impl Doors {
         self.by_key.get(key)
     }
 
-    /// All of them.
-    pub fn iter(&self) -> impl Iterator<Item = &Door> {
-        self.by_key.values()
+    /// All of them, with their keys.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &Door)> {
+        self.by_key.iter().map(|(key, door)| (&**key, door))
     }
 
     /// The keys of listeners, in their order: the address as written, with a number where several
@@ -90,6 +90,7 @@ pub(super) fn read(
             Door { tls, http2: listener.http2, proxy_protocol: listener.proxy_protocol },
         );
     }
+    encrypted.warnings.extend(out_of_sight(listeners));
     let doors = encrypted.doors.by_key.values();
     let told = doors.filter_map(|door| door.tls.as_ref()?.subject_header()?.parse().ok());
     encrypted.doors.told = told.collect();
@@ -110,6 +111,21 @@ pub(super) fn read(
         }
     }
     if faults.is_empty() { Ok(encrypted) } else { Err(faults) }
+}
+
+/// Challenges that authorities look for where no listener is; it may be that somebody leads them on.
+fn out_of_sight(listeners: &[config::Listener]) -> Vec<Fault> {
+    let at_80 = |one: &config::Listener| {
+        one.tls.is_none() && one.address.value.inet().is_some_and(|address| address.port() == 80)
+    };
+    if listeners.iter().any(at_80) {
+        return Vec::new();
+    }
+    let all = listeners.iter().filter_map(|listener| listener.tls.as_ref()?.acme.as_ref());
+    let by_http = all.filter(|acme| acme.challenge == ChallengeKind::Http01);
+    let problem = "authorities look for http-01 at port 80, which no plain listener has";
+    let cure = "add one, or see to it that port 80 of these names leads to a plain listener";
+    by_http.map(|acme| acme.at.at.fault(problem, cure)).collect()
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@ use crate::affinity::{Bursts, Learned};
 use crate::model::clock;
 use crate::observe::{AccessLog, Metrics};
 use crate::pool::Cells;
-use crate::tls::Tickets;
+use crate::tls::{Challenges, Tickets};
 use crate::websocket::Tunnels;
 use ahash::AHashSet;
 use arc_swap::ArcSwap;
@@ -26,6 +26,8 @@ pub struct Live {
     pub cells: Cells,
     /// The keys of session tickets.
     pub tickets: Tickets,
+    /// What certificate authorities are to be shown.
+    pub challenges: Arc<Challenges>,
     /// Counters.
     pub metrics: Metrics,
     /// The line for each request.
@@ -61,6 +63,7 @@ impl Live {
             changed: watch::Sender::new(()),
             cells,
             tickets,
+            challenges: Arc::default(),
             metrics,
             access_log,
             serving: AtomicBool::new(false),

@@ -24,6 +24,36 @@ pub(super) struct Identity {
     pub(super) key: PrivateKeyDer<'static>,
     /// The DNS names that it is for, in lower case; a wildcard keeps its `*.`.
     pub(super) names: Vec<String>,
+    /// When it ends, in seconds since 1970.
+    pub(super) until: i64,
+}
+
+/// What a file says that holds a certificate, the chain behind it and its key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Leaf {
+    /// The DNS names that it is for, in lower case and sorted.
+    pub names: Vec<String>,
+    /// When it begins, in seconds since 1970.
+    pub from: i64,
+    /// When it ends.
+    pub until: i64,
+}
+
+impl Leaf {
+    /// `None` where the text is not whole, cannot be read, or the key is another one's.
+    pub fn of(pem: &[u8]) -> Option<Self> {
+        let chain: Result<Certificates, _> = CertificateDer::pem_slice_iter(pem).collect();
+        let chain = chain.ok()?;
+        let key = PrivateKeyDer::from_pem_slice(pem).ok()?;
+        let first = chain.first()?.clone();
+        let (mut names, until) = describe(&first)?;
+        let (_, parsed) = X509Certificate::from_der(&first).ok()?;
+        let from = parsed.validity().not_before.timestamp();
+        CertifiedKey::from_der(chain, key, &provider()).ok()?;
+        names.sort_unstable();
+        names.dedup();
+        Some(Self { names, from, until })
+    }
 }
 
 impl Identity {
@@ -37,8 +67,8 @@ impl Identity {
             fault(&files.key, "holds no private key in PEM", "expected PKCS #8, PKCS #1 or SEC1")
         })?;
         let first = chain.first().ok_or_else(|| no_certificate(&files.cert))?;
-        let (names, ends) = describe(first).ok_or_else(|| unreadable(&files.cert))?;
-        if ends < i64::from(now.0) {
+        let (names, until) = describe(first).ok_or_else(|| unreadable(&files.cert))?;
+        if until < i64::from(now.0) {
             warnings.push(fault(&files.cert, "the certificate has expired", "renew it"));
         }
         let certified = CertifiedKey::from_der(chain, key.clone_key(), &provider());
@@ -50,7 +80,7 @@ impl Identity {
             }
             fault(&files.key, &format!("cannot be used: {why}"), "")
         })?;
-        Ok(Self { certified: Arc::new(certified), key, names })
+        Ok(Self { certified: Arc::new(certified), key, names, until })
     }
 }
 
@@ -76,6 +106,11 @@ pub(super) fn roots(file: &At<PathBuf>, all: &Certificates) -> Result<RootCertSt
         roots.add(one.clone()).map_err(|why| fault(file, &format!("cannot vouch: {why}"), cure))?;
     }
     Ok(roots)
+}
+
+/// Those of a file as the ones who vouch for others.
+pub(super) fn vouching(file: &At<PathBuf>) -> Result<RootCertStore, Fault> {
+    roots(file, &certificates(file)?)
 }
 
 /// The names that a certificate is for, and when it ends; `None` if it cannot be read.

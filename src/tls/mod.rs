@@ -3,6 +3,7 @@
 //!
 //! ```text
 //! files: PEM, checked ─► inbound: for a listener (names: by SNI) ─► io: an accepted connection
+//!                    │   (challenges: what authorities are shown)
 //!                    └─► outbound: for a service ─► Pingora's connector, and health checks
 //!             watched: what is in force, and whether its files have changed
 //! ```
@@ -11,6 +12,8 @@
 //! protocols and panic on a bad file. Backends are connected to by Pingora, which has no other way
 //! to keep connections for reuse.
 
+mod caller;
+mod challenges;
 mod files;
 mod inbound;
 mod io;
@@ -20,11 +23,13 @@ mod subject;
 mod tickets;
 mod watched;
 
-pub use files::Warnings;
+pub use caller::{CallerError, caller};
+pub use challenges::{Challenges, Offer, Proof, ProofError};
+pub use files::{Leaf, Warnings};
 pub use inbound::{HandshakeError, Inbound, Protocols};
 pub use io::{Secured, TlsIo};
 pub use outbound::{Outbound, Outward, Trust};
-pub use tickets::Tickets;
+pub use tickets::{TicketKeys, Tickets};
 pub use watched::Refreshed;
 
 use rustls::crypto::CryptoProvider;

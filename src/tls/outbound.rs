@@ -27,7 +27,7 @@ use tokio_rustls::TlsConnector;
 pub struct Trust(OnceCell<Vec<CertificateDer<'static>>>);
 
 impl Trust {
-    fn certificates(&self) -> &[CertificateDer<'static>] {
+    pub(super) fn certificates(&self) -> &[CertificateDer<'static>] {
         self.0.get_or_init(|| {
             let found = rustls_native_certs::load_native_certs().certs.into_iter();
             found.filter(|one| files::describe(one).is_some()).collect()

@@ -1,5 +1,6 @@
 //! The tunnels of the process: how many there are, and the word to all of them that it ends.
 
+use prometheus::IntGauge;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch;
@@ -25,9 +26,10 @@ impl Tunnels {
         Arc::strong_count(&self.open) - 1
     }
 
-    /// One more.
-    pub fn enter(&self) -> Tunnel {
-        Tunnel { _counted: Arc::clone(&self.open), stop: self.stop.subscribe() }
+    /// One more, which is also counted in `gauge`.
+    pub fn enter(&self, gauge: IntGauge) -> Tunnel {
+        gauge.inc();
+        Tunnel { _counted: Arc::clone(&self.open), gauge, stop: self.stop.subscribe() }
     }
 
     /// Asks every one to end, at a moment of its own within `spread`: clients that are cut all at
@@ -41,7 +43,14 @@ impl Tunnels {
 #[derive(Debug)]
 pub struct Tunnel {
     _counted: Arc<()>,
+    gauge: IntGauge,
     stop: watch::Receiver<Option<Duration>>,
+}
+
+impl Drop for Tunnel {
+    fn drop(&mut self) {
+        self.gauge.dec();
+    }
 }
 
 impl Tunnel {
@@ -66,15 +75,17 @@ mod tests {
     #[tokio::test]
     async fn each_one_ends_at_a_moment_of_its_own() {
         let tunnels = Tunnels::default();
-        let (first, last) = (tunnels.enter(), tunnels.enter());
-        assert_eq!(tunnels.open(), 2);
+        let gauge = IntGauge::new("open", "open").unwrap();
+        let enter = || tunnels.enter(gauge.clone());
+        let (first, last) = (enter(), enter());
+        assert_eq!((tunnels.open(), gauge.get()), (2, 2));
         let soon = Duration::from_millis(20);
         assert!(timeout(soon, first.stopped(0.0)).await.is_err(), "nobody has asked");
         tunnels.stop(Duration::from_hours(1));
         first.stopped(0.0).await;
         assert!(timeout(soon, last.stopped(1.0)).await.is_err(), "its time is an hour away");
-        tunnels.enter().stopped(0.0).await;
+        enter().stopped(0.0).await;
         drop((first, last));
-        assert_eq!(tunnels.open(), 0);
+        assert_eq!((tunnels.open(), gauge.get()), (0, 0));
     }
 }

@@ -1,8 +1,8 @@
 //! Clients that mean harm, or do it: each gets so much and no more, and others notice nothing.
 
-use crate::harness::{Backend, Gateway, Setup, Wire, until, within};
+use crate::harness::{Backend, Gateway, Http2, Page, Setup, Wire, until, within};
 use std::fmt::Write as _;
-use std::io::Write as _;
+use std::io::{Read, Write as _};
 use std::net::TcpStream;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -100,9 +100,14 @@ fn a_header_of_too_many_fields_or_bytes_is_told_so() {
     let backend = Backend::start("b");
     let gateway = Gateway::start(&Setup::of(&[&backend]));
     let mut many = "GET / HTTP/1.1\r\nHost: a\r\n".to_owned();
-    for nth in 0..300 {
+    // with Host one more than Pingora takes
+    for nth in 0..256 {
         let _ = write!(many, "x-{nth}: 1\r\n");
     }
+    let most = many.replace("x-255: 1\r\n", "") + "\r\n";
+    let mut wire = gateway.connect();
+    wire.write(most.as_bytes()).unwrap();
+    assert_eq!(wire.answer().unwrap().expect("an answer").status, 200);
     let mut long = "GET / HTTP/1.1\r\nHost: a\r\nx: ".to_owned();
     long.push_str(&"x".repeat(200_000));
     for header in [many + "\r\n", long] {
@@ -116,6 +121,97 @@ fn a_header_of_too_many_fields_or_bytes_is_told_so() {
     assert_eq!(wire.answer().unwrap().unwrap().status, 400);
     let labels = [("reason", "header-too-large")];
     gateway.wait_for_metric("stickfast_refusals_total", &labels, 2.0);
+}
+
+const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+/// GET, http, `/`, and `a` as the authority.
+const REQUEST: &[u8] = b"\0\0\x06\x01\x05\0\0\0\x01\x82\x86\x84\x01\x01a";
+
+/// Connects, says the preface, these settings, and asks for `/`.
+fn ask_by_http2(gateway: &Gateway, settings: &[u8]) -> TcpStream {
+    let mut stream = TcpStream::connect(gateway.address()).unwrap();
+    let wait = Some(Duration::from_secs(20));
+    stream.set_write_timeout(wait).unwrap();
+    stream.set_read_timeout(wait).unwrap();
+    stream.write_all(&[PREFACE, settings, REQUEST].concat()).unwrap();
+    stream
+}
+
+#[test]
+fn one_who_floods_with_frames_that_ask_for_nothing_is_cut_off() {
+    let backend = Backend::start("b");
+    let gateway = Gateway::start(&Setup::of(&[&backend]).listener("http2: true"));
+    let mut client = Http2::connect(gateway.address());
+    let floods: [&[u8]; 4] = [
+        // PING, SETTINGS, a window for the connection, one that nobody knows
+        b"\0\0\x08\x06\0\0\0\0\0pingpong",
+        b"\0\0\0\x04\0\0\0\0\0",
+        b"\0\0\x04\x08\0\0\0\0\0\0\0\0\x01",
+        b"\0\0\0\x77\0\0\0\0\0",
+    ];
+    for (nth, frame) in (1_u8..).zip(floods) {
+        let mut stream = ask_by_http2(&gateway, b"\0\0\0\x04\0\0\0\0\0");
+        let mut reads = stream.try_clone().unwrap();
+        let reader = thread::spawn(move || reads.read_to_end(&mut Vec::new()));
+        let flood = frame.repeat(100);
+        let sent = (0..10_000).take_while(|_| stream.write_all(&flood).is_ok()).count();
+        assert!(sent < 5000, "{sent} times {} bytes", flood.len());
+        let _ = reader.join().unwrap();
+        let labels = [("reason", "frame-flood")];
+        gateway.wait_for_metric("stickfast_refusals_total", &labels, nth.into());
+        assert_eq!(client.get("/", &[]).status, 200);
+    }
+}
+
+/// More than kernels keep of an answer that nobody takes.
+const LARGE: usize = 24_000_000;
+
+/// Who takes less than 20 KB in a second gets 5 seconds for each piece.
+fn with_a_large_page() -> (Backend, Gateway) {
+    let backend = Backend::start("b");
+    backend.shows("/", Page::html(&"x".repeat(LARGE)));
+    let limits = "limits: { minBodyRate: 20KB, idleTimeout: 1s }";
+    let gateway = Gateway::start(&Setup::of(&[&backend]).server(limits).listener("http2: true"));
+    (backend, gateway)
+}
+
+#[test]
+fn an_answer_that_is_not_taken_is_cut_off_and_one_that_is_taken_slowly_is_not() {
+    let (_backend, gateway) = with_a_large_page();
+    let began = Instant::now();
+    let mut wires = [(); 2].map(|()| gateway.connect());
+    for wire in &mut wires {
+        wire.write(GET).unwrap();
+    }
+    let [takes_none, mut takes_some] = wires;
+    let mut taken = 0;
+    let cut = within(Duration::from_secs(20), || {
+        taken += takes_some.bytes(100_000).unwrap().len();
+        thread::sleep(Duration::from_millis(100));
+        (gateway.metric("stickfast_connections", &[]) < 1.5).then(|| began.elapsed())
+    });
+    assert!(cut.expect("it is cut off") > Duration::from_secs(4), "{cut:?}");
+    let rest = takes_some.rest().unwrap().len();
+    assert!(taken + rest > LARGE, "{taken} + {rest}");
+    drop(takes_none);
+}
+
+#[test]
+fn a_stream_whose_window_stays_shut_is_reset() {
+    let (_backend, gateway) = with_a_large_page();
+    // SETTINGS_INITIAL_WINDOW_SIZE is 0
+    let mut stream = ask_by_http2(&gateway, b"\0\0\x06\x04\0\0\0\0\0\0\x04\0\0\0\0");
+    let began = Instant::now();
+    let reset = until("the stream is reset", || {
+        let mut head = [0; 9];
+        stream.read_exact(&mut head).expect("a frame, or the wait was too long");
+        let length = u32::from_be_bytes([0, head[0], head[1], head[2]]);
+        stream.read_exact(&mut vec![0; length.try_into().unwrap()]).unwrap();
+        (head[3] == 3).then(|| began.elapsed())
+    });
+    assert!(reset > Duration::from_secs(4), "{reset:?}");
+    // and the connection, which does nothing else, goes
+    gateway.wait_for_metric("stickfast_connections", &[], 0.0);
 }
 
 /// As `ulimit -n` says.

@@ -1,154 +1,20 @@
 //! gRPC through the gateway, with a client and a server of tonic's: streams in all directions,
-//! statuses, and affinity.
+//! statuses, deadlines, and affinity.
 
-use crate::harness::{Gateway, Setup, within};
-use bytes::{Buf, BufMut};
+mod echo;
+
+use crate::harness::{Authority, Files, Gateway, Setup, until, within};
+use echo::{Echo, Text};
 use http::uri::PathAndQuery;
-use std::convert::Infallible;
-use std::future::{Ready, ready};
 use std::net::SocketAddr;
-use std::pin::Pin;
-use std::task::{Context, Poll};
 use std::time::Duration;
 use tokio::runtime::Runtime;
 use tokio_stream::wrappers::TcpListenerStream;
 use tokio_stream::{Stream, StreamExt};
-use tonic::body::Body;
 use tonic::client::Grpc;
-use tonic::codec::{Codec, DecodeBuf, Decoder, EncodeBuf, Encoder};
-use tonic::codegen::{BoxFuture, Service, StdError};
-use tonic::metadata::MetadataMap;
-use tonic::server::{
-    ClientStreamingService, Grpc as Server, NamedService, ServerStreamingService, StreamingService,
-    UnaryService,
-};
-use tonic::transport::{Channel, Endpoint};
-use tonic::{Code, Request, Response, Status, Streaming};
-
-/// Messages are text as it is: what they are encoded with is none of the gateway's business.
-#[derive(Clone, Copy)]
-struct Text;
-
-impl Codec for Text {
-    type Encode = String;
-    type Decode = String;
-    type Encoder = Self;
-    type Decoder = Self;
-
-    fn encoder(&mut self) -> Self {
-        *self
-    }
-
-    fn decoder(&mut self) -> Self {
-        *self
-    }
-}
-
-impl Encoder for Text {
-    type Item = String;
-    type Error = Status;
-
-    fn encode(&mut self, item: String, to: &mut EncodeBuf<'_>) -> Result<(), Status> {
-        to.put_slice(item.as_bytes());
-        Ok(())
-    }
-}
-
-impl Decoder for Text {
-    type Item = String;
-    type Error = Status;
-
-    fn decode(&mut self, from: &mut DecodeBuf<'_>) -> Result<Option<String>, Status> {
-        let bytes = from.copy_to_bytes(from.remaining());
-        String::from_utf8(bytes.into()).map(Some).map_err(|_| Status::internal("no text"))
-    }
-}
-
-/// A server that says who it is and repeats what it is told.
-#[derive(Clone, Copy)]
-struct Echo(&'static str);
-
-type Texts = Pin<Box<dyn Stream<Item = Result<String, Status>> + Send>>;
-type Later<T> = Pin<Box<dyn Future<Output = Result<Response<T>, Status>> + Send>>;
-
-impl UnaryService<String> for Echo {
-    type Response = String;
-    type Future = Ready<Result<Response<String>, Status>>;
-
-    fn call(&mut self, request: Request<String>) -> Self::Future {
-        ready(match request.into_inner().as_str() {
-            "fail" => Err(Status::failed_precondition("as told")),
-            said => Ok(Response::new(format!("{} {said}", self.0))),
-        })
-    }
-}
-
-impl ServerStreamingService<String> for Echo {
-    type Response = String;
-    type ResponseStream = Texts;
-    type Future = Ready<Result<Response<Texts>, Status>>;
-
-    fn call(&mut self, request: Request<String>) -> Self::Future {
-        let (id, said) = (self.0, request.into_inner());
-        let texts = (0..3).map(move |nth| Ok(format!("{id} {said} {nth}")));
-        ready(Ok(Response::new(Box::pin(tokio_stream::iter(texts.collect::<Vec<_>>())))))
-    }
-}
-
-impl ClientStreamingService<String> for Echo {
-    type Response = String;
-    type Future = Later<String>;
-
-    fn call(&mut self, request: Request<Streaming<String>>) -> Self::Future {
-        let id = self.0;
-        Box::pin(async move {
-            let said: Vec<String> = request.into_inner().collect::<Result<_, _>>().await?;
-            Ok(Response::new(format!("{id} {}", said.join(","))))
-        })
-    }
-}
-
-impl StreamingService<String> for Echo {
-    type Response = String;
-    type ResponseStream = Texts;
-    type Future = Ready<Result<Response<Texts>, Status>>;
-
-    fn call(&mut self, request: Request<Streaming<String>>) -> Self::Future {
-        let id = self.0;
-        let texts = request.into_inner().map(move |said| said.map(|said| format!("{id} {said}")));
-        ready(Ok(Response::new(Box::pin(texts))))
-    }
-}
-
-impl NamedService for Echo {
-    const NAME: &'static str = "test.Echo";
-}
-
-impl<B> Service<http::Request<B>> for Echo
-where
-    B: tonic::codegen::Body + Send + 'static,
-    B::Error: Into<StdError> + Send + 'static,
-{
-    type Response = http::Response<Body>;
-    type Error = Infallible;
-    type Future = BoxFuture<Self::Response, Infallible>;
-
-    fn poll_ready(&mut self, _cx: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn call(&mut self, request: http::Request<B>) -> Self::Future {
-        let (echo, mut server) = (*self, Server::new(Text));
-        Box::pin(async move {
-            Ok(match request.uri().path() {
-                "/test.Echo/One" => server.unary(echo, request).await,
-                "/test.Echo/Down" => server.server_streaming(echo, request).await,
-                "/test.Echo/Up" => server.client_streaming(echo, request).await,
-                _ => server.streaming(echo, request).await,
-            })
-        })
-    }
-}
+use tonic::metadata::{MetadataMap, MetadataValue};
+use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint};
+use tonic::{Code, Request, Response, Status};
 
 /// Servers and clients live here; dropping it ends the servers.
 fn runtime() -> Runtime {
@@ -156,12 +22,16 @@ fn runtime() -> Runtime {
 }
 
 fn serve(on: &Runtime, id: &'static str) -> SocketAddr {
+    serve_as(on, Echo::new(id))
+}
+
+fn serve_as(on: &Runtime, echo: Echo) -> SocketAddr {
     let _inside = on.enter();
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     listener.set_nonblocking(true).unwrap();
     let address = listener.local_addr().unwrap();
     let incoming = TcpListenerStream::new(tokio::net::TcpListener::from_std(listener).unwrap());
-    let server = tonic::transport::Server::builder().add_service(Echo(id));
+    let server = tonic::transport::Server::builder().add_service(echo);
     on.spawn(server.serve_with_incoming(incoming));
     address
 }
@@ -179,6 +49,9 @@ fn setup(servers: &[(&str, SocketAddr)]) -> Setup {
 }
 
 const ONE: PathAndQuery = PathAndQuery::from_static("/test.Echo/One");
+const DOWN: PathAndQuery = PathAndQuery::from_static("/test.Echo/Down");
+const UP: PathAndQuery = PathAndQuery::from_static("/test.Echo/Up");
+const BOTH: PathAndQuery = PathAndQuery::from_static("/test.Echo/Both");
 
 async fn one(
     grpc: &mut Grpc<Channel>,
@@ -202,23 +75,20 @@ fn messages_stream_in_all_directions() {
         assert_eq!(answer.into_inner(), "s hi");
 
         grpc.ready().await.unwrap();
-        let path = PathAndQuery::from_static("/test.Echo/Down");
         let answer =
-            grpc.server_streaming(Request::new("hi".to_owned()), path, Text).await.unwrap();
+            grpc.server_streaming(Request::new("hi".to_owned()), DOWN, Text).await.unwrap();
         let texts: Vec<String> = answer.into_inner().collect::<Result<_, _>>().await.unwrap();
         assert_eq!(texts, ["s hi 0", "s hi 1", "s hi 2"]);
 
         grpc.ready().await.unwrap();
-        let path = PathAndQuery::from_static("/test.Echo/Up");
         let texts = tokio_stream::iter(["a", "b", "c"].map(str::to_owned));
-        let answer = grpc.client_streaming(Request::new(texts), path, Text).await.unwrap();
+        let answer = grpc.client_streaming(Request::new(texts), UP, Text).await.unwrap();
         assert_eq!(answer.into_inner(), "s a,b,c");
 
         grpc.ready().await.unwrap();
-        let path = PathAndQuery::from_static("/test.Echo/Both");
         let (say, said) = tokio::sync::mpsc::unbounded_channel();
         let texts = futures_of(said);
-        let answer = grpc.streaming(Request::new(texts), path, Text).await.unwrap();
+        let answer = grpc.streaming(Request::new(texts), BOTH, Text).await.unwrap();
         let mut heard = answer.into_inner();
         for nth in 0..10 {
             // each is answered before the next is said: nothing is held back
@@ -279,6 +149,29 @@ fn a_status_of_the_server_comes_through_and_ours_are_of_grpc_too() {
     });
 }
 
+/// What the three kinds of streams say.
+async fn streamed(grpc: &mut Grpc<Channel>, with: &MetadataMap) -> Vec<String> {
+    fn with_key<T>(message: T, with: &MetadataMap) -> Request<T> {
+        let mut request = Request::new(message);
+        *request.metadata_mut() = with.clone();
+        request
+    }
+    let mut said = Vec::new();
+    let texts = || tokio_stream::iter(["a", "b"].map(str::to_owned));
+    grpc.ready().await.unwrap();
+    let request = with_key("hi".to_owned(), with);
+    let down = grpc.server_streaming(request, DOWN, Text).await.unwrap();
+    said.extend(down.into_inner().collect::<Result<Vec<_>, _>>().await.unwrap());
+    grpc.ready().await.unwrap();
+    let up = grpc.client_streaming(with_key(texts(), with), UP, Text).await.unwrap();
+    said.push(up.into_inner());
+    grpc.ready().await.unwrap();
+    let both = grpc.streaming(with_key(texts(), with), BOTH, Text).await.unwrap();
+    said.extend(both.into_inner().collect::<Result<Vec<_>, _>>().await.unwrap());
+    assert_eq!(said.len(), 3 + 1 + 2);
+    said
+}
+
 /// Calls without a key reach several servers; all with the key that one answer brought, the same.
 fn stays(setup: &Setup, key: impl Fn(&MetadataMap) -> (&'static str, String)) {
     let runtime = runtime();
@@ -290,12 +183,16 @@ fn stays(setup: &Setup, key: impl Fn(&MetadataMap) -> (&'static str, String)) {
         let first = one(&mut grpc, "", &MetadataMap::new()).await.unwrap();
         let (name, value) = key(first.metadata());
         let id = first.into_inner();
+        let id = id.trim().to_owned();
         let other = one(&mut grpc, "", &MetadataMap::new()).await.unwrap().into_inner();
-        assert_ne!(other, id);
+        assert_ne!(other.trim(), id);
         let mut with = MetadataMap::new();
         with.insert(name, value.parse().unwrap());
         for _ in 0..6 {
-            assert_eq!(one(&mut grpc, "", &with).await.unwrap().into_inner(), id);
+            assert_eq!(one(&mut grpc, "", &with).await.unwrap().into_inner().trim(), id);
+            for who in streamed(&mut grpc, &with).await {
+                assert!(who.starts_with(&id), "{who} of {id}");
+            }
         }
     });
 }
@@ -321,8 +218,7 @@ fn a_call_may_be_silent_for_longer_than_an_answer_may_take() {
     runtime.block_on(async {
         let mut grpc = connect(&gateway).await;
         let (say, said) = tokio::sync::mpsc::unbounded_channel();
-        let path = PathAndQuery::from_static("/test.Echo/Both");
-        let answer = grpc.streaming(Request::new(futures_of(said)), path, Text).await.unwrap();
+        let answer = grpc.streaming(Request::new(futures_of(said)), BOTH, Text).await.unwrap();
         let mut heard = answer.into_inner();
         tokio::time::sleep(Duration::from_millis(700)).await;
         say.send("still here".to_owned()).unwrap();
@@ -342,4 +238,126 @@ fn a_backend_of_http_2_is_checked_in_http_2() {
         (gateway.metric("stickfast_backend_up", &labels) < 0.5).then_some(())
     });
     assert!(down.is_some());
+}
+
+#[test]
+fn a_status_after_messages_and_its_metadata_come_through() {
+    let runtime = runtime();
+    let gateway = Gateway::start(&setup(&[("s", serve(&runtime, "s"))]));
+    runtime.block_on(async {
+        let mut grpc = connect(&gateway).await;
+        let request = Request::new("break".to_owned());
+        let mut heard = grpc.server_streaming(request, DOWN, Text).await.unwrap().into_inner();
+        assert_eq!(heard.next().await.unwrap().unwrap(), "s break 0");
+        let status: Status = heard.next().await.unwrap().unwrap_err();
+        assert_eq!((status.code(), status.message()), (Code::Aborted, "half \u{fc}ber"));
+        assert_eq!(status.metadata().get("x-why").unwrap(), "as told");
+        let binary = status.metadata().get_bin("x-why-bin").unwrap();
+        assert_eq!(binary.to_bytes().unwrap(), &b"\x00\xff"[..]);
+    });
+}
+
+#[test]
+fn a_deadline_reaches_the_server_and_a_call_that_is_given_up_ends_there() {
+    let runtime = runtime();
+    let echo = Echo::new("s");
+    let waiting = echo.waiting();
+    let gateway = Gateway::start(&setup(&[("s", serve_as(&runtime, echo))]));
+    runtime.block_on(async {
+        let mut grpc = connect(&gateway).await;
+        let mut with = MetadataMap::new();
+        with.insert("grpc-timeout", MetadataValue::from_static("30S"));
+        let told = one(&mut grpc, "deadline?", &with).await.unwrap().into_inner();
+        assert_eq!(told, "s 30S");
+
+        // the server knows it too, so either may be the first
+        with.insert("grpc-timeout", MetadataValue::from_static("300m"));
+        let status = one(&mut grpc, "wait", &with).await.unwrap_err();
+        assert!(matches!(status.code(), Code::DeadlineExceeded | Code::Cancelled), "{status:?}");
+
+        // one that only the client knows
+        let none = MetadataMap::new();
+        let call = one(&mut grpc, "wait", &none);
+        let given_up = tokio::time::timeout(Duration::from_millis(500), call).await;
+        assert!(given_up.is_err());
+    });
+    until("the server has stopped to work for nobody", || (waiting() == 0).then_some(()));
+    gateway.wait_for_metric("stickfast_active_requests", &[], 0.0);
+}
+
+#[test]
+fn a_server_that_vanishes_in_the_middle_is_an_error_and_the_next_call_goes_elsewhere() {
+    let (going, staying) = (runtime(), runtime());
+    let servers = [("s1", serve(&going, "s1")), ("s2", serve(&staying, "s2"))];
+    let gateway = Gateway::start(&setup(&servers));
+    staying.block_on(async {
+        let mut grpc = connect(&gateway).await;
+        let (mut says, mut calls) = (Vec::new(), Vec::new());
+        for _ in 0..2 {
+            let (say, said) = tokio::sync::mpsc::unbounded_channel();
+            grpc.ready().await.unwrap();
+            let answer = grpc.streaming(Request::new(futures_of(said)), BOTH, Text).await.unwrap();
+            let mut heard = answer.into_inner();
+            say.send("hi".to_owned()).unwrap();
+            let id = heard.next().await.unwrap().unwrap();
+            says.push(say);
+            calls.push((id, heard));
+        }
+        calls.sort_by(|one, other| one.0.cmp(&other.0));
+        assert_eq!((calls[0].0.as_str(), calls[1].0.as_str()), ("s1 hi", "s2 hi"));
+        going.shutdown_background();
+        let next = tokio::time::timeout(Duration::from_secs(10), calls[0].1.next());
+        let status: Status = next.await.expect("in time").unwrap().unwrap_err();
+        assert_ne!(status.code(), Code::Ok, "{status:?}");
+        for say in &says {
+            let _ = say.send("still".to_owned());
+        }
+        assert_eq!(calls[1].1.next().await.unwrap().unwrap(), "s2 still");
+        for _ in 0..4 {
+            let answer = one(&mut grpc, "hi", &MetadataMap::new()).await.unwrap();
+            assert_eq!(answer.into_inner(), "s2 hi");
+        }
+    });
+}
+
+#[test]
+fn calls_come_over_tls_too() {
+    let runtime = runtime();
+    let (files, authority) = (Files::new(), Authority::new("ca"));
+    let pair = files.pair("app", &authority.issue(&["app.test"]));
+    let setup = setup(&[("s", serve(&runtime, "s"))])
+        .encrypted(&format!("certificates: [{{ {pair} }}]"))
+        .listener("http2: true");
+    let gateway = Gateway::start(&setup);
+    runtime.block_on(async {
+        let tls = ClientTlsConfig::new()
+            .ca_certificate(Certificate::from_pem(authority.pem()))
+            .domain_name("app.test");
+        let endpoint = Endpoint::from_shared(format!("https://{}", gateway.address())).unwrap();
+        let mut grpc = Grpc::new(endpoint.tls_config(tls).unwrap().connect().await.unwrap());
+        let said = streamed(&mut grpc, &MetadataMap::new()).await;
+        assert_eq!(said[3..], ["s a,b", "s a", "s b"]);
+    });
+}
+
+#[test]
+fn a_drain_finishes_the_calls_that_are_open() {
+    let runtime = runtime();
+    let mut gateway = Gateway::start(&setup(&[("s", serve(&runtime, "s"))]));
+    runtime.block_on(async {
+        let mut grpc = connect(&gateway).await;
+        let (say, said) = tokio::sync::mpsc::unbounded_channel();
+        let answer = grpc.streaming(Request::new(futures_of(said)), BOTH, Text).await.unwrap();
+        let mut heard = answer.into_inner();
+        gateway.signal("TERM");
+        for nth in 0..5 {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+            say.send(format!("{nth}")).unwrap();
+            assert_eq!(heard.next().await.unwrap().unwrap(), format!("s {nth}"));
+        }
+        drop(say);
+        assert!(heard.next().await.is_none());
+        assert!(heard.trailers().await.unwrap().is_some(), "with its status");
+    });
+    assert!(gateway.wait_for_exit(Duration::from_secs(10)).expect("it ends").success());
 }

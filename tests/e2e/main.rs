@@ -17,19 +17,25 @@
 
 mod harness;
 
+mod acme;
 mod admin;
 mod affinity;
 mod attack;
 mod balancing;
 mod burst;
+mod curl;
 mod cookies;
 mod explain;
 mod failures;
 mod forwarding;
+mod handed_over;
 mod hashing;
 mod grpc;
 mod health;
 mod http2;
+mod http2_both;
+mod http2_drain;
+mod http2_tls;
 mod import;
 mod instances;
 mod jar;
@@ -52,6 +58,7 @@ mod spec2;
 mod subsets;
 mod tls;
 mod tls_backends;
+mod tls_openssl;
 mod urls;
 mod websocket;
 mod systemd;

@@ -82,7 +82,10 @@ fn systemd_hears_of_start_reload_upgrade_and_end() {
 
     let kill = Command::new("kill").args(["-s", "TERM", &second.to_string()]).status();
     assert!(kill.unwrap().success());
-    assert!(manager.wait_for(7)[6].starts_with("STOPPING=1"));
+    let last = manager.wait_for(7).remove(6);
+    assert!(last.starts_with("STOPPING=1"), "{last}");
+    let micros = last.rsplit_once("EXTEND_TIMEOUT_USEC=").expect("time to finish").1;
+    assert!(micros.parse::<u64>().unwrap() > 300_000_000, "more than the drain timeout: {micros}");
 }
 
 #[test]

@@ -3,12 +3,9 @@
 use crate::harness::{
     Authority, Backend, Files, Gateway, Request, Setup, TlsClient, TlsWire, check, until,
 };
-use rustls::pki_types::CertificateDer;
-use rustls::pki_types::pem::PemObject;
 use rustls::{ProtocolVersion, version};
 use std::io::{Read, Write};
 use std::net::TcpStream;
-use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -395,47 +392,4 @@ fn large_bodies_pass_both_ways() {
     let padding = "x".repeat(30_000);
     let answer = wire.send(&Request::get("/").with("X-Padding", &padding)).unwrap();
     assert_eq!(answer.seen_fields("x-padding"), [padding]);
-}
-
-/// The suites that Mozilla calls intermediate, but for DHE; and OpenSSL agrees.
-#[test]
-fn openssl_gets_the_intermediate_suites_and_no_others() {
-    if Command::new("openssl").arg("version").stdout(Stdio::null()).status().is_err() {
-        eprintln!("SKIPPED: no openssl on this machine");
-        return;
-    }
-    let (files, authority) = (Files::new(), Authority::new("ca"));
-    let (gateway, _b1) = start(&files, &authority, "");
-    let ca = files.put("ca.pem", &authority.pem());
-    let speaks = |arguments: &[&str]| {
-        let output = Command::new("openssl")
-            .args(["s_client", "-connect", &gateway.address().to_string(), "-CAfile", &ca])
-            .args(["-servername", "app.test", "-verify_return_error"])
-            .args(arguments)
-            .stdin(Stdio::null())
-            .output()
-            .unwrap();
-        output.status.success()
-    };
-    for suite in [
-        "ECDHE-ECDSA-AES128-GCM-SHA256",
-        "ECDHE-ECDSA-AES256-GCM-SHA384",
-        "ECDHE-ECDSA-CHACHA20-POLY1305",
-    ] {
-        assert!(speaks(&["-tls1_2", "-cipher", suite]), "{suite}");
-    }
-    for suite in
-        ["TLS_AES_128_GCM_SHA256", "TLS_AES_256_GCM_SHA384", "TLS_CHACHA20_POLY1305_SHA256"]
-    {
-        assert!(speaks(&["-tls1_3", "-ciphersuites", suite]), "{suite}");
-    }
-    for refused in [
-        &["-tls1_2", "-cipher", "ECDHE-ECDSA-AES128-SHA256"][..],
-        &["-tls1_2", "-cipher", "ECDHE-ECDSA-AES256-SHA"],
-        &["-tls1_2", "-cipher", "AES128-GCM-SHA256"],
-        &["-tls1_1", "-cipher", "ALL:@SECLEVEL=0"],
-    ] {
-        assert!(!speaks(refused), "{refused:?}");
-    }
-    assert!(CertificateDer::from_pem_file(&ca).is_ok());
 }

@@ -79,7 +79,7 @@ impl Drop for OnDrop<'_> {
     }
 }
 
-fn start(setup: &Setup) -> Gateway {
+pub(crate) fn start(setup: &Setup) -> Gateway {
     Gateway::start_replaceable(&setup.clone().server(PID_FILE), &[])
 }
 
@@ -99,7 +99,7 @@ fn lives(pid: u32) -> bool {
 }
 
 /// Upgrades with `stickfast ctl upgrade`, which has to succeed; tells who serves then.
-fn upgrade(gateway: &Gateway) -> u32 {
+pub(crate) fn upgrade(gateway: &Gateway) -> u32 {
     let before = pid(gateway);
     let done = gateway.ctl(&["upgrade"]);
     assert_eq!(done.code, Some(0), "{done:?}");
@@ -279,6 +279,25 @@ fn the_old_process_finishes_its_requests_and_ends_then() {
     assert_eq!(status.code(), Some(0));
     assert!(lives(successor));
     assert_eq!(gateway.pid(), Some(successor), "the pid file is the successor's");
+}
+
+#[test]
+fn a_process_that_is_told_to_stop_ends_after_those_before_it() {
+    let b1 = Backend::start("b1");
+    let mut gateway = start(&Setup::of(&[&b1]));
+    let mut open = gateway.connect();
+    open.write(b"GET /sleep/3000 HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
+    until("the request is under way", || (b1.requests() == 1).then_some(()));
+    let second = upgrade(&gateway);
+    let third = upgrade(&gateway);
+    until("the second has nothing to do", || (!lives(second)).then_some(()));
+    signal(third, "TERM");
+    assert!(gateway.wait_for_exit(Duration::from_millis(500)).is_none());
+    assert!(lives(third), "systemd would signal the first one again");
+    assert_eq!(open.answer().unwrap().expect("an answer").backend(), "b1");
+    drop(open);
+    assert!(gateway.wait_for_exit(Duration::from_secs(5)).is_some());
+    until("the last one has ended too", || (!lives(third)).then_some(()));
 }
 
 #[test]

@@ -23,7 +23,7 @@ const HI: &[u8] = b"\x81\x02hi";
 const HO: &[u8] = b"\x81\x82\0\0\0\0ho";
 
 /// Says who it is, then sends back every message.
-fn echoing(id: &'static str) -> Backend {
+pub(crate) fn echoing(id: &'static str) -> Backend {
     speaking(id, move |stream| {
         let Ok(mut socket) = accept(stream) else { return };
         socket.send(Message::text(id)).unwrap();
@@ -44,7 +44,7 @@ fn handshake() -> Request {
 }
 
 /// A WebSocket of a usual client, and the answer to its handshake.
-fn open(gateway: &Gateway, cookie: Option<&str>) -> (WebSocket<TcpStream>, Response) {
+pub(crate) fn open(gateway: &Gateway, cookie: Option<&str>) -> (WebSocket<TcpStream>, Response) {
     let stream = TcpStream::connect(gateway.address()).unwrap();
     stream.set_nodelay(true).unwrap();
     stream.set_read_timeout(Some(PATIENCE)).unwrap();
@@ -55,12 +55,12 @@ fn open(gateway: &Gateway, cookie: Option<&str>) -> (WebSocket<TcpStream>, Respo
     client(request, stream).expect("a WebSocket")
 }
 
-fn text(socket: &mut WebSocket<TcpStream>) -> String {
+pub(crate) fn text(socket: &mut WebSocket<TcpStream>) -> String {
     socket.read().expect("a message").into_text().unwrap().to_string()
 }
 
 /// The code of the close frame that ends it.
-fn closing(socket: &mut WebSocket<TcpStream>) -> Option<u16> {
+pub(crate) fn closing(socket: &mut WebSocket<TcpStream>) -> Option<u16> {
     loop {
         match socket.read() {
             Ok(Message::Close(frame)) => return frame.map(|CloseFrame { code, .. }| code.into()),
@@ -390,4 +390,28 @@ fn a_failed_upgrade_names_its_reason() {
     };
     assert_eq!(answer.status(), 503);
     assert_eq!(answer.headers()["x-stickfast-reason"], "connect-failed");
+}
+
+#[test]
+fn open_websockets_are_counted_for_each_service() {
+    let (b1, b2) = (echoing("b1"), Backend::start("b2"));
+    let setup = Setup::of(&[&b1]).service("other", &[&b2]);
+    let gateway = Gateway::start(&setup.rules(&[
+        "id: chat, path: /chat, serviceName: app",
+        "id: rest, path: /*, serviceName: other",
+    ]));
+    let count = |service: &str, open: f64| {
+        gateway.wait_for_metric("stickfast_websockets_open", &[("service", service)], open);
+    };
+    count("app", 0.0);
+    let mut sockets: Vec<_> = (0..3).map(|_| open(&gateway, None).0).collect();
+    count("app", 3.0);
+    sockets[0].close(None).unwrap();
+    count("app", 2.0);
+    count("other", 0.0);
+    // the same service in another snapshot
+    gateway.reload(&Setup::of(&[&b1]).sticky());
+    count("app", 2.0);
+    drop(sockets);
+    count("app", 0.0);
 }

@@ -64,6 +64,16 @@ impl Shard {
         self.learnt(&known).map_or(Found::Nothing, Found::Entry)
     }
 
+    /// As [`Shard::find`], but that leaves no trace.
+    pub(super) fn peek(&self, key: Key, idle: u32, now: UnixTime) -> Found {
+        let entry = self.slot(key).and_then(|slot| self.entries.get(slot as usize));
+        match entry {
+            None => Found::Nothing,
+            Some(entry) if has_expired(entry.seen, entry.idle.min(idle), now) => Found::Expired,
+            Some(entry) => self.learnt(entry).map_or(Found::Nothing, Found::Entry),
+        }
+    }
+
     /// Binds `key`; tells how many entries had to go before their time.
     pub(super) fn bind(&mut self, key: Key, learnt: Learnt) -> u64 {
         if self.capacity == 0 {

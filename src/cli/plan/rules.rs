@@ -3,16 +3,16 @@
 use super::places::{Places, moved};
 use super::report::{Fate, RuleChange};
 use super::{services, settings};
-use crate::cli::explain::offline::Offline;
 use crate::config::{
     Affinity, At, Backend, BackendState, Config, Encoding, KeyOver, Method, OnMissing, PathPattern,
     Rule,
 };
+use crate::explain::World;
 use crate::model::{RuleId, Secret};
 use crate::snapshot::{self, Stickiness};
 
 /// Every rule of either side, and what is in force for requests that name their service.
-pub(super) fn changes(old: &Offline, new: &Offline) -> Vec<RuleChange> {
+pub(super) fn changes(old: &World, new: &World) -> Vec<RuleChange> {
     let (before, after) = (rules(&old.config), rules(&new.config));
     let was = |id: &str| before.iter().find(|rule| rule.id.value == id);
     let is = |id: &str| after.iter().any(|rule| rule.id.value == id);
@@ -68,8 +68,8 @@ fn same_requests(before: &Rule, after: &Rule) -> bool {
 
 /// A rule on both sides.
 struct Both<'a> {
-    old: &'a Offline,
-    new: &'a Offline,
+    old: &'a World,
+    new: &'a World,
     before: &'a Rule,
     after: &'a Rule,
 }
@@ -151,7 +151,7 @@ impl Both<'_> {
     }
 
     /// The backends of the service on one side, and their state.
-    fn backends<'s>(&self, side: &'s Offline) -> impl Iterator<Item = &'s Backend> {
+    fn backends<'s>(&self, side: &'s World) -> impl Iterator<Item = &'s Backend> {
         let mut services = side.config.services.iter();
         let service = services.find(|service| service.id.value == self.after.service.value);
         service.into_iter().flat_map(|service| &service.backends)
@@ -193,7 +193,7 @@ impl Both<'_> {
 
     /// The name of the cookie.
     fn cookie(&self, before: &Affinity, after: &Affinity) -> Option<String> {
-        let names = |side: &Offline, rule: &Rule| {
+        let names = |side: &World, rule: &Rule| {
             let stickiness: Option<&Stickiness> = compiled(side, rule)?.stickiness.as_ref();
             stickiness?.names.clone()
         };
@@ -212,7 +212,7 @@ impl Both<'_> {
     }
 }
 
-fn compiled<'s>(side: &'s Offline, rule: &Rule) -> Option<&'s snapshot::Rule> {
+fn compiled<'s>(side: &'s World, rule: &Rule) -> Option<&'s snapshot::Rule> {
     let id = RuleId::from(rule.id.value.as_str());
     side.snapshot.rules().iter().find(|rule| rule.id == id)
 }

@@ -3,12 +3,12 @@
 use super::places::{Places, moved};
 use super::report::{Fate, ServiceChange};
 use super::settings::in_words;
-use crate::cli::explain::offline::Offline;
 use crate::config::{Backend, BackendState, Policy, Service as Written};
+use crate::explain::World;
 use crate::snapshot::Service;
 
 /// Every service of either side.
-pub(super) fn changes(old: &Offline, new: &Offline) -> Vec<ServiceChange> {
+pub(super) fn changes(old: &World, new: &World) -> Vec<ServiceChange> {
     let alone = |written: &Written, fate| ServiceChange {
         service: written.id.value.clone(),
         fate,
@@ -49,7 +49,7 @@ pub(super) fn changes(old: &Offline, new: &Offline) -> Vec<ServiceChange> {
     all
 }
 
-fn compiled<'a>(side: &'a Offline, written: &Written) -> Option<&'a Service> {
+fn compiled<'a>(side: &'a World, written: &Written) -> Option<&'a Service> {
     let mut services = side.snapshot.services().iter();
     services.find(|s| s.pool.service.as_str() == written.id.value).map(|service| &**service)
 }

@@ -2,10 +2,10 @@ use super::*;
 use crate::config::{self, Source};
 use crate::model::UnixTime;
 
-fn offline(yaml: &str) -> Offline {
+fn offline(yaml: &str) -> World {
     let source = Source { name: "t.yaml".into(), text: yaml.into() };
     let config = config::load(vec![source], &|_| None).unwrap();
-    Offline::compile(config, None, UnixTime(1_800_000_000)).unwrap()
+    World::of_files(config, None, UnixTime(1_800_000_000)).unwrap()
 }
 
 fn yaml(backends: &[&str], more: &str) -> String {
@@ -205,4 +205,18 @@ fn what_requests_by_name_meet_is_told_as_well() {
         |policy: &str| yaml(&["b1"], &format!("  router:{}", named.replace("POLICY", policy)));
     let told = told(&with("redistribute"), &with("reject"));
     assert!(told.contains("~ rule service cart\n    onMissing redistribute -> reject"), "{told}");
+}
+
+#[test]
+fn what_becomes_of_websockets_is_told() {
+    let old = yaml(&["b1"], STICKY);
+    let of = |settings: &str| {
+        yaml(&["b1"], &format!("{STICKY}  websocket: {{ sessionAffinity: {{ {settings} }} }}\n"))
+    };
+    let off = told(&old, &of("enabled: false"));
+    let expected = "handshakes were bound as the requests of their rule, and are not bound";
+    assert!(off.contains(expected), "{off}");
+    let anew = told(&of("enabled: true"), &of("stickyReconnect: false"));
+    assert!(anew.contains("stickyReconnect: the key of a handshake counts no more"), "{anew}");
+    assert!(!anew.contains("handshakes were"), "{anew}");
 }

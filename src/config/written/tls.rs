@@ -1,14 +1,17 @@
 //! `tls` of a listener and of a service: which files, and what is asked of the other side. The files
 //! themselves are read by [`crate::tls`].
 
+use super::Acme;
 use crate::config::place::At;
 use std::path::PathBuf;
 
 /// `tls` of a listener
 #[derive(Clone, Debug)]
 pub struct ListenerTls {
-    /// At least one; the first serves clients who name no host, or none of ours.
+    /// At least one, or [`Self::acme`]; the first serves clients who name no host, or none of ours.
     pub certificates: Vec<CertificateFiles>,
+    /// A certificate that the gateway gets for itself; taken after those.
+    pub acme: Option<Acme>,
     /// `None`: clients are asked for no certificate.
     pub clients: Option<ClientCertificates>,
     /// The oldest version that is spoken.

@@ -1,8 +1,10 @@
 //! The client connection as Pingora sees it: bytes pass through, but a header has to be complete by
-//! a deadline, and an answer that Pingora makes before any hook has run is replaced by ours.
+//! a deadline, and an answer that Pingora makes before any hook has run is replaced by ours. Which
+//! of that is due, `progress` knows.
 
 use super::census::Open;
-use super::pace::Pace;
+use super::chatter::Chatter;
+use super::progress::{Author, Begun, Due, Progress};
 use crate::model::{Brought, Did, Verdict, clock};
 use crate::observe::AccessLine;
 use crate::proxy::company::Fresh;
@@ -18,62 +20,27 @@ use pingora_core::protocols::{
     Stream, TimingDigest, UniqueID, UniqueIDType,
 };
 use pingora_proxy::Session;
-use std::future::Future;
 use std::io::{ErrorKind, IoSlice, Result};
 use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::task::{Context, Poll};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
-use tokio::time::Sleep;
-
-/// Between two requests.
-const IDLE: u8 = 0;
-/// A header is on its way; the deadline runs.
-const HEADER: u8 = 1;
-/// Hooks are in charge.
-const REQUEST: u8 = 2;
-/// We have answered instead of Pingora; whatever it writes is dropped.
-const REFUSED: u8 = 3;
-/// The backend has been asked for an upgrade and has to answer by a deadline.
-const UPGRADING: u8 = 4;
-/// It did not.
-const UPGRADE_FAILED: u8 = 5;
-/// HTTP/2 began, and its first request is on its way; the deadline runs.
-const PREFACE: u8 = 6;
-/// Requests come as streams, which take care of themselves.
-const STREAMS: u8 = 7;
-/// The body came slower than it may.
-const TOO_SLOW: u8 = 8;
 
 /// How a client begins that knows that we speak HTTP/2 (RFC 9113 §3.4).
 const HTTP2: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
-
-/// Fields of a header that Pingora takes; and its longest header.
-const MOST_FIELDS: usize = 256;
-const LONGEST_HEADER: usize = 1_048_575;
 
 /// A client connection.
 pub(in crate::proxy) struct ClientIo {
     /// Locked only to take it away, through the shared reference that hooks have.
     inner: Mutex<Stream>,
     live: Arc<Live>,
-    /// Hooks change it through a shared reference, hence atomic.
-    phase: Arc<AtomicU8>,
+    progress: Progress,
     /// What was read to see which version of HTTP this is, and has to be read again.
     peeked: Vec<u8>,
-    /// Bytes and lines of the header so far.
-    header: (usize, usize),
-    pace: Pace,
-    /// Runs in the phases that have one; which of them it is for.
-    deadline: Option<(u8, Pin<Box<Sleep>>)>,
-    /// How long an upgrade may take, in milliseconds.
-    upgrade_limit: AtomicU64,
-    /// Whether any byte of the header has come.
-    begun: bool,
-    opened: Instant,
+    /// Once this is HTTP/2. Boxed: most connections have none.
+    chatter: Option<Box<Chatter>>,
     /// What is still to be written of our own answer.
     answer: Vec<u8>,
     /// The binding that the first request without a key was given. Hooks have a shared reference
@@ -87,14 +54,9 @@ impl ClientIo {
         Self {
             inner: Mutex::new(inner),
             live,
-            phase: Arc::new(AtomicU8::new(HEADER)),
+            progress: Progress::start(),
             peeked: Vec::new(),
-            header: (0, 0),
-            pace: Pace::default(),
-            deadline: None,
-            upgrade_limit: AtomicU64::new(0),
-            begun: false,
-            opened: clock::monotonic_now(),
+            chatter: None,
             answer: Vec::new(),
             fresh: Mutex::new(None),
             _open: open,
@@ -114,33 +76,34 @@ impl ClientIo {
             }
         }
         self.peeked = start.get(..length).unwrap_or_default().to_vec();
-        self.header = (0, 0);
+        self.progress.forget_header();
         Ok(start == *HTTP2)
     }
 
     /// From here on it is not one request after the other.
-    pub(super) fn carries_streams(&self) {
-        self.phase.store(PREFACE, Ordering::Relaxed);
+    pub(super) fn carries_streams(&mut self) {
+        self.chatter = Some(Box::new(Chatter::new(clock::monotonic_now())));
+        self.progress.carries_streams();
     }
 
     /// What is told when the first of the streams has come.
     pub(super) fn begun(&self) -> Begun {
-        Begun(Arc::clone(&self.phase))
+        self.progress.begun()
     }
 
     /// A body of this request comes; `rate` is the least number of bytes in a second.
     pub(in crate::proxy) fn await_body(&self, rate: u32) {
-        self.pace.demand(rate);
+        self.progress.demand_pace(rate);
     }
 
     /// It is through.
     pub(in crate::proxy) fn body_is_over(&self) {
-        self.pace.demand(0);
+        self.progress.demand_pace(0);
     }
 
     /// Whether it came too slowly.
     pub(in crate::proxy) fn body_was_too_slow(&self) -> bool {
-        self.phase() == TOO_SLOW
+        self.progress.body_was_too_slow()
     }
 
     /// The connection under a session.
@@ -166,89 +129,51 @@ impl ClientIo {
 
     /// The first hook runs.
     pub(in crate::proxy) fn header_is_complete(&self) {
-        self.phase.store(REQUEST, Ordering::Relaxed);
+        self.progress.header_is_complete();
     }
 
     /// The last hook runs.
     pub(in crate::proxy) fn request_is_over(&self) {
-        self.body_is_over();
-        self.phase.store(IDLE, Ordering::Relaxed);
+        self.progress.request_is_over();
     }
 
     /// Breaks the connection off unless [`Self::upgrade_is_answered`] is called in time.
     pub(in crate::proxy) fn await_upgrade(&self, limit: Duration) {
-        let limit = u64::try_from(limit.as_millis()).unwrap_or(u64::MAX);
-        self.upgrade_limit.store(limit, Ordering::Relaxed);
-        self.phase.store(UPGRADING, Ordering::Relaxed);
+        self.progress.await_upgrade(limit);
     }
 
     /// The backend has answered.
     pub(in crate::proxy) fn upgrade_is_answered(&self) {
-        self.phase.store(REQUEST, Ordering::Relaxed);
+        self.progress.header_is_complete();
     }
 
     /// Whether the backend let the time for an upgrade pass.
     pub(in crate::proxy) fn upgrade_has_failed(&self) -> bool {
-        self.phase() == UPGRADE_FAILED
+        self.progress.upgrade_has_failed()
     }
 
-    fn phase(&self) -> u8 {
-        self.phase.load(Ordering::Relaxed)
-    }
-
-    /// Whether the deadline of this phase has passed; it begins to run when first asked for.
-    fn is_late(&mut self, cx: &mut Context<'_>, limit: Duration) -> bool {
-        let phase = self.phase();
-        self.deadline = self.deadline.take().filter(|(of, _)| *of == phase);
-        let start = || (phase, Box::pin(tokio::time::sleep(limit)));
-        let (_, deadline) = self.deadline.get_or_insert_with(start);
-        deadline.as_mut().poll(cx).is_ready()
-    }
-
-    /// Whether reading has to end, as the deadline of this phase has passed.
+    /// Whether reading has to end.
     fn out_of_time(&mut self, cx: &mut Context<'_>) -> bool {
-        match self.phase() {
-            HEADER => {
-                let limit = self.live.pin().limits.header_timeout;
-                let late = self.is_late(cx, limit);
-                // to one who has sent nothing there is nothing to say
-                if late && self.begun {
-                    self.refuse(Refusal::HeaderTimeout);
-                    let _ = self.poll_answer(cx);
-                }
-                if !late && self.header.0 > self.live.pin().limits.max_header_bytes {
-                    self.refuse(Refusal::HeaderTooLarge);
-                    let _ = self.poll_answer(cx);
-                    return true;
-                }
-                late
-            }
-            PREFACE => {
-                let limit = self.live.pin().limits.header_timeout;
-                self.is_late(cx, limit)
-            }
-            UPGRADING => {
-                let limit = self.upgrade_limit.load(Ordering::Relaxed);
-                let late = self.is_late(cx, Duration::from_millis(limit));
-                if late {
-                    self.phase.store(UPGRADE_FAILED, Ordering::Relaxed);
-                }
-                late
-            }
-            _ => false,
-        }
+        let refusal = match self.progress.due(cx, || self.live.pin().limits) {
+            Due::Nothing => return false,
+            Due::Late => return true,
+            Due::HeaderLate => Refusal::HeaderTimeout,
+            Due::HeaderTooLarge => Refusal::HeaderTooLarge,
+        };
+        self.refuse(refusal);
+        let _ = self.poll_answer(cx);
+        true
     }
 
     /// Starts to answer in Pingora's place, and counts and logs it, since no hook will.
     fn refuse(&mut self, refusal: Refusal) {
-        self.phase.store(REFUSED, Ordering::Relaxed);
+        self.progress.is_refused();
         self.answer = refusal.raw();
         let row = refusal.answer();
         self.live.metrics.refused(row.reason);
-        let now = clock::wall_now();
-        let duration = clock::monotonic_now().saturating_duration_since(self.opened);
+        let duration = self.progress.age();
         self.live.access_log.write(&AccessLine {
-            time: now.saturating_sub(duration),
+            time: clock::wall_now().saturating_sub(duration),
             client: self.peer(),
             method: "",
             host: "",
@@ -290,39 +215,27 @@ impl ClientIo {
         Pin::new(self.inner.get_mut()).poll_flush(cx)
     }
 
+    fn note_written(&mut self, written: &Poll<Result<usize>>) {
+        if let (Some(chatter), Poll::Ready(Ok(bytes))) = (&mut self.chatter, written) {
+            chatter.note_written(*bytes);
+        }
+    }
+
     /// Takes over when Pingora writes although no hook has run.
     fn poll_refused(&mut self, cx: &mut Context<'_>, theirs: &[u8]) -> Option<Poll<Result<()>>> {
-        match self.phase() {
-            HEADER | IDLE => {
-                let (bytes, lines) = self.header;
-                self.refuse(if theirs.starts_with(b"HTTP/1.1 405") {
-                    Refusal::NoTunnel
-                } else if bytes >= LONGEST_HEADER || lines > MOST_FIELDS {
-                    Refusal::HeaderTooLarge
-                } else {
-                    Refusal::BadRequest
-                });
+        match self.progress.author() {
+            Author::Hooks => return None,
+            Author::Ourselves => {}
+            Author::Pingora if theirs.starts_with(b"HTTP/1.1 405") => {
+                self.refuse(Refusal::NoTunnel);
             }
-            REFUSED => {}
-            _ => return None,
+            Author::Pingora if self.progress.header_is_beyond_pingora() => {
+                self.refuse(Refusal::HeaderTooLarge);
+            }
+            Author::Pingora => self.refuse(Refusal::BadRequest),
         }
         Some(self.poll_answer(cx))
     }
-}
-
-/// Tells a connection that its first stream has come.
-pub(super) struct Begun(Arc<AtomicU8>);
-
-impl Begun {
-    pub(super) fn note(&self) {
-        self.0.store(STREAMS, Ordering::Relaxed);
-    }
-}
-
-/// Lines of a header in what was read; those behind its end are another's.
-fn lines(read: &[u8]) -> usize {
-    let end = memchr::memmem::find(read, b"\r\n\r\n").unwrap_or(read.len());
-    memchr::memchr_iter(b'\n', read.get(..end).unwrap_or_default()).count()
 }
 
 impl AsyncRead for ClientIo {
@@ -344,27 +257,13 @@ impl AsyncRead for ClientIo {
             this.peeked.drain(..count);
             Poll::Ready(Ok(()))
         };
-        let phase = this.phase();
         let read = buffer.filled().get(before..).unwrap_or_default();
-        if phase == REQUEST && !this.pace.is_enough(read.len()) {
-            this.phase.store(TOO_SLOW, Ordering::Relaxed);
+        if !this.progress.note_read(read) {
             return Poll::Ready(Err(ErrorKind::TimedOut.into()));
         }
-        if matches!(phase, HEADER | IDLE) {
-            let so_far = if phase == IDLE { (0, 0) } else { this.header };
-            this.header = (so_far.0 + read.len(), so_far.1 + lines(read));
-        }
-        if !read.is_empty() {
-            match phase {
-                HEADER => this.begun = true,
-                IDLE => {
-                    this.phase.store(HEADER, Ordering::Relaxed);
-                    this.begun = true;
-                    this.opened = clock::monotonic_now();
-                    this.deadline = None;
-                }
-                _ => {}
-            }
+        if this.chatter.as_mut().is_some_and(|chatter| !chatter.is_fair(read)) {
+            this.live.metrics.refused("frame-flood");
+            return Poll::Ready(Err(ErrorKind::ConnectionAborted.into()));
         }
         result
     }
@@ -376,10 +275,12 @@ impl AsyncWrite for ClientIo {
         cx: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<Result<usize>> {
-        match self.poll_refused(cx, bytes) {
-            Some(answered) => answered.map_ok(|()| bytes.len()),
-            None => Pin::new(self.inner.get_mut()).poll_write(cx, bytes),
+        if let Some(answered) = self.poll_refused(cx, bytes) {
+            return answered.map_ok(|()| bytes.len());
         }
+        let written = Pin::new(self.inner.get_mut()).poll_write(cx, bytes);
+        self.note_written(&written);
+        written
     }
 
     fn poll_write_vectored(
@@ -388,10 +289,12 @@ impl AsyncWrite for ClientIo {
         slices: &[IoSlice<'_>],
     ) -> Poll<Result<usize>> {
         let first = slices.iter().find(|slice| !slice.is_empty()).map_or(&[][..], |slice| slice);
-        match self.poll_refused(cx, first) {
-            Some(answered) => answered.map_ok(|()| slices.iter().map(|slice| slice.len()).sum()),
-            None => Pin::new(self.inner.get_mut()).poll_write_vectored(cx, slices),
+        if let Some(answered) = self.poll_refused(cx, first) {
+            return answered.map_ok(|()| slices.iter().map(|slice| slice.len()).sum());
         }
+        let written = Pin::new(self.inner.get_mut()).poll_write_vectored(cx, slices);
+        self.note_written(&written);
+        written
     }
 
     fn is_write_vectored(&self) -> bool {

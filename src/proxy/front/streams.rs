@@ -28,6 +28,11 @@ const FAREWELL: Duration = Duration::from_secs(2);
 /// Malformed requests of one connection, as in Pingora.
 const TOLERATED: usize = 32;
 
+/// What one stream may send before it is read: the default of HTTP/2.
+const WINDOW: u32 = 65_535;
+/// The largest window there is (RFC 9113 §6.9.1).
+const MOST: u32 = (1 << 31) - 1;
+
 /// What the streams of a connection share. Each request has it among its extensions.
 #[derive(Clone)]
 pub(in crate::proxy) struct Streams(Arc<Shared>);
@@ -70,6 +75,9 @@ fn options(limits: &Limits) -> H2Options {
     let mut options = default_h2_options();
     options.max_header_list_size(u32::try_from(limits.max_header_bytes).unwrap_or(u32::MAX));
     options.max_concurrent_streams(limits.max_streams);
+    // by default there is room for one stream, and one that its backend does not read holds up all
+    let all = WINDOW.saturating_mul(limits.max_streams).clamp(WINDOW, MOST);
+    options.initial_window_size(WINDOW).initial_connection_window_size(all);
     options
 }
 

@@ -1,5 +1,6 @@
 //! The old process's side: starts the successor, hands over, and watches it until it serves.
 
+use super::lineage::Lineage;
 use super::link::{Link, LinkError};
 use super::message::{Entry, Message, PROTOCOL};
 use super::nook::Nook;
@@ -56,6 +57,7 @@ pub(in crate::server) struct Estate<'a> {
     pub(in crate::server) key: Option<Secret>,
     /// Each with its name.
     pub(in crate::server) sockets: Vec<(String, socket2::Socket)>,
+    pub(in crate::server) lineage: &'a Lineage,
 }
 
 /// A successor that serves.
@@ -108,12 +110,17 @@ impl Successor<'_> {
         let key = estate.key.as_ref().map(|key| String::from_utf8_lossy(key.expose()).into_owned());
         let marks = self.live.cells.export();
         let hash_key = self.live.learned.hash_key();
-        self.say(&link, &Message::State { key, hash_key, marks })?;
+        let tickets = Some(self.live.tickets.keys());
+        self.say(&link, &Message::State { key, hash_key, marks, tickets })?;
         for (name, socket) in &estate.sockets {
             let message = Message::Socket { name: name.clone() };
             let sent = link.send_with(&message, socket.as_fd());
             sent.map_err(|why| self.explain(why))?;
         }
+        let shown = estate.lineage.show(|ends| {
+            ends.into_iter().try_for_each(|end| link.send_with(&Message::Lineage, end))
+        });
+        shown.ok_or(UpgradeError::Stopping)?.map_err(|why| self.explain(why))?;
         self.say(&link, &Message::Prepare)?;
         self.expect(&link, &Message::Prepared)?;
         let mut heir = Heir { link, pid: self.child.id(), told: UnixTime(0) };

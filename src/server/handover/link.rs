@@ -12,6 +12,7 @@ use std::mem::MaybeUninit;
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::time::Duration;
+use zeroize::Zeroizing;
 
 /// A message that is longer is none of ours.
 const LONGEST: usize = 256 << 20;
@@ -77,7 +78,9 @@ impl Link {
     }
 
     fn post(&self, message: &Message, socket: Option<BorrowedFd<'_>>) -> Result<(), LinkError> {
+        // some hold keys
         let text = serde_json::to_vec(message).map_err(|why| LinkError::Io(why.into()))?;
+        let text = Zeroizing::new(text);
         let length = u32::try_from(text.len()).unwrap_or(u32::MAX).to_be_bytes();
         let sockets: Vec<BorrowedFd<'_>> = socket.into_iter().collect();
         let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
@@ -106,7 +109,7 @@ impl Link {
         if length > LONGEST {
             return Err(LinkError::Foreign(format!("a message of {length} bytes")));
         }
-        let mut text = vec![0; length];
+        let mut text = Zeroizing::new(vec![0; length]);
         self.fill(&mut text, wait_on)?;
         let message =
             serde_json::from_slice(&text).map_err(|why| LinkError::Foreign(why.to_string()))?;

@@ -4,6 +4,7 @@
 use crate::affinity::{Key, Learnt};
 use crate::model::UnixTime;
 use crate::pool::Mark;
+use crate::tls::TicketKeys;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::{Deserialize, Serialize};
@@ -24,9 +25,15 @@ pub(super) enum Message {
         /// Of the table of learnt sessions.
         hash_key: [u8; 16],
         marks: Vec<Mark>,
+        /// Of session tickets; older releases tell none.
+        #[serde(default)]
+        tickets: Option<TicketKeys>,
     },
     /// A listening socket, which comes along with the message.
     Socket { name: String },
+    /// An end of the pipe that all processes of the service hold, which comes along: the one to read
+    /// from, then the one to write to.
+    Lineage,
     /// That was all for now.
     Prepare,
     /// The new process could serve.

@@ -1,11 +1,14 @@
 //! The new process's side: takes over what the old one has, says when it could serve, and serves
 //! when it is told to.
 
+use super::lineage::Lineage;
 use super::link::{Link, LinkError};
 use super::message::{Entry, Message, PROTOCOL};
 use crate::affinity::Learned;
 use crate::model::{Secret, clock};
 use crate::pool::Mark;
+use crate::tls::TicketKeys;
+use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 
@@ -19,8 +22,11 @@ pub(in crate::server) struct Inheritance {
     pub(in crate::server) key: Option<Secret>,
     pub(in crate::server) hash_key: [u8; 16],
     pub(in crate::server) marks: Vec<Mark>,
+    /// Of session tickets; an older release tells none.
+    pub(in crate::server) tickets: Option<TicketKeys>,
     /// Each with its name.
     pub(in crate::server) sockets: Vec<(String, socket2::Socket)>,
+    pub(in crate::server) lineage: Lineage,
 }
 
 impl Predecessor {
@@ -37,21 +43,28 @@ impl Predecessor {
         }
         let this = Self::of(Link::new(stream)?);
         this.link.send(&Message::Hello { protocol: PROTOCOL })?;
-        let (Message::State { key, hash_key, marks }, _) = this.next()? else {
+        let (Message::State { key, hash_key, marks, tickets }, _) = this.next()? else {
             return Err(out_of_turn());
         };
         let key = key.map(Secret::new);
         let mut sockets = Vec::new();
-        while let (message, Some(socket)) = this.next()? {
-            let Message::Socket { name } = message else { return Err(out_of_turn()) };
-            sockets.push((name, socket.into()));
+        let mut ends = Vec::new();
+        loop {
+            match this.next()? {
+                (Message::Socket { name }, Some(socket)) => sockets.push((name, socket.into())),
+                (Message::Lineage, Some(end)) => ends.push(end),
+                (Message::Prepare, None) => break,
+                _ => return Err(out_of_turn()),
+            }
         }
-        // what came without a socket is `Prepare`
-        Ok((this, Inheritance { key, hash_key, marks, sockets }))
+        let ends: [OwnedFd; 2] = ends.try_into().map_err(|_| out_of_turn())?;
+        let [reader, writer] = ends;
+        let lineage = Lineage::inherited(reader, writer);
+        Ok((this, Inheritance { key, hash_key, marks, tickets, sockets, lineage }))
     }
 
     /// The old process gives up waiting by killing this one, so there is no other end to a wait.
-    fn next(&self) -> Result<(Message, Option<std::os::fd::OwnedFd>), LinkError> {
+    fn next(&self) -> Result<(Message, Option<OwnedFd>), LinkError> {
         self.link.receive(&mut || Ok(()))
     }
 

@@ -62,6 +62,12 @@ impl Request {
         self
     }
 
+    /// With this body.
+    pub(crate) fn saying(mut self, text: &str) -> Self {
+        self.body = Some(text.as_bytes().to_vec());
+        self
+    }
+
     /// Adds a header field. `Host` replaces the usual one.
     pub(crate) fn with(mut self, name: &str, value: &str) -> Self {
         self.fields.push((name.to_owned(), value.to_owned()));

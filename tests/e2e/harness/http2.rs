@@ -1,11 +1,15 @@
-//! A connection of a client that speaks HTTP/2 by prior knowledge.
+//! A connection of a client that speaks HTTP/2, by prior knowledge or over TLS.
 
 use super::message::Answer;
+use super::tls::TlsClient;
 use bytes::Bytes;
 use h2::client::{ResponseFuture, SendRequest};
-use http::{HeaderMap, Request};
+use h2::{RecvStream, SendStream};
+use http::{HeaderMap, HeaderValue, Request};
+use rustls::pki_types::ServerName;
 use std::net::SocketAddr;
 use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::runtime::Runtime;
 use tokio::task::JoinHandle;
@@ -19,29 +23,46 @@ pub(crate) struct Http2 {
     runtime: Runtime,
     send: SendRequest<Bytes>,
     connection: Option<JoinHandle<Result<(), h2::Error>>>,
-    authority: String,
+    /// Scheme and authority.
+    origin: String,
+}
+
+/// A request that is under way: what is not read of its answer stays where it is.
+pub(crate) struct Unread {
+    _answer: Option<RecvStream>,
+    _body: SendStream<Bytes>,
 }
 
 impl Http2 {
     /// Connects and says the preface.
     pub(crate) fn connect(to: SocketAddr) -> Self {
-        let runtime = tokio::runtime::Builder::new_multi_thread()
-            .worker_threads(1)
-            .enable_all()
-            .build()
-            .unwrap();
-        let (send, connection) = runtime.block_on(async {
-            let stream = TcpStream::connect(to).await.expect("the listener accepts");
-            stream.set_nodelay(true).unwrap();
-            let (send, connection) = h2::client::handshake(stream).await.expect("a handshake");
-            (send, tokio::spawn(connection))
+        let runtime = runtime();
+        let begun = runtime.block_on(async { begin(reach(to).await).await });
+        Self::with(runtime, begun, format!("http://{to}"))
+    }
+
+    /// Connects by TLS with what `client` has, and offers HTTP/2 alone.
+    pub(crate) fn connect_tls(client: &TlsClient) -> Self {
+        let client = client.clone().offers(&["h2"]);
+        let runtime = runtime();
+        let begun = runtime.block_on(async {
+            let stream = reach(client.address()).await;
+            let name = ServerName::try_from(client.name().to_owned()).unwrap();
+            let connector = tokio_rustls::TlsConnector::from(client.config());
+            let stream = connector.connect(name, stream).await.expect("a handshake of TLS");
+            assert_eq!(stream.get_ref().1.alpn_protocol(), Some(&b"h2"[..]));
+            begin(stream).await
         });
-        Self { runtime, send, connection: Some(connection), authority: to.to_string() }
+        Self::with(runtime, begun, format!("https://{}", client.name()))
+    }
+
+    fn with(runtime: Runtime, (send, connection): Begun, origin: String) -> Self {
+        Self { runtime, send, connection: Some(connection), origin }
     }
 
     /// A request in the making.
     pub(crate) fn request(&self, method: &str, path: &str, fields: &[(&str, &str)]) -> Request<()> {
-        let uri = format!("http://{}{path}", self.authority);
+        let uri = format!("{}{path}", self.origin);
         let mut request = Request::builder().method(method).uri(uri);
         for (name, value) in fields {
             request = request.header(*name, *value);
@@ -88,6 +109,74 @@ impl Http2 {
         })
     }
 
+    /// Sends a request with a body and trailers.
+    pub(crate) fn send_with_trailer(
+        &mut self,
+        path: &str,
+        body: &[u8],
+        (name, value): (&'static str, &'static str),
+    ) -> Answer {
+        let request = self.request("POST", path, &[]);
+        let body = Bytes::copy_from_slice(body);
+        let send = self.send.clone();
+        self.runtime
+            .block_on(async {
+                let (response, mut stream) = send.ready().await?.send_request(request, false)?;
+                stream.send_data(body, false)?;
+                stream.send_trailers(HeaderMap::from_iter([(
+                    name.parse().unwrap(),
+                    HeaderValue::from_static(value),
+                )]))?;
+                read(response).await
+            })
+            .expect("an answer")
+    }
+
+    /// Sends the header of a request and as much of `body` as is taken, and reads nothing. A body is
+    /// left open.
+    pub(crate) fn send_unread(&mut self, path: &str, body: &[u8]) -> Unread {
+        let method = if body.is_empty() { "GET" } else { "POST" };
+        let request = self.request(method, path, &[]);
+        let body = Bytes::copy_from_slice(body);
+        let send = self.send.clone();
+        self.runtime.block_on(async {
+            let mut send = send.ready().await.unwrap();
+            let (response, mut stream) = send.send_request(request, body.is_empty()).unwrap();
+            if !body.is_empty() {
+                stream.send_data(body, false).unwrap();
+                return Unread { _answer: None, _body: stream };
+            }
+            let response = timeout(SILENCE, response).await.expect("in time").unwrap();
+            Unread { _answer: Some(response.into_body()), _body: stream }
+        })
+    }
+
+    /// Sends so many requests at once. Those that the connection does not take fail.
+    pub(crate) fn send_many(
+        &mut self,
+        count: usize,
+        path: &str,
+        fields: &[(&str, &str)],
+    ) -> Vec<Result<Answer, h2::Error>> {
+        let requests: Vec<_> = (0..count).map(|_| self.request("GET", path, fields)).collect();
+        let send = self.send.clone();
+        self.runtime.block_on(async {
+            let mut answers = Vec::new();
+            for request in requests {
+                let send = send.clone();
+                answers.push(tokio::spawn(async move {
+                    let (response, _) = send.ready().await?.send_request(request, true)?;
+                    read(response).await
+                }));
+            }
+            let mut all = Vec::new();
+            for answer in answers {
+                all.push(answer.await.unwrap());
+            }
+            all
+        })
+    }
+
     /// Sends a request whose answer is asked for later.
     pub(crate) fn start(&mut self, path: &str) -> JoinHandle<Result<Answer, h2::Error>> {
         let request = self.request("GET", path, &[]);
@@ -127,6 +216,27 @@ impl Http2 {
         let ended = self.runtime.block_on(async { timeout(SILENCE, connection).await });
         ended.expect("it ends").unwrap()
     }
+}
+
+type Begun = (SendRequest<Bytes>, JoinHandle<Result<(), h2::Error>>);
+
+fn runtime() -> Runtime {
+    let mut builder = tokio::runtime::Builder::new_multi_thread();
+    builder.worker_threads(1).enable_all().build().unwrap()
+}
+
+async fn reach(to: SocketAddr) -> TcpStream {
+    let stream = TcpStream::connect(to).await.expect("the listener accepts");
+    stream.set_nodelay(true).unwrap();
+    stream
+}
+
+async fn begin(stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static) -> Begun {
+    // as browsers do: a stream that is not read leaves room for the others
+    let mut builder = h2::client::Builder::new();
+    builder.initial_connection_window_size(1 << 24);
+    let (send, connection) = builder.handshake(stream).await.expect("a handshake");
+    (send, tokio::spawn(connection))
 }
 
 async fn read(response: ResponseFuture) -> Result<Answer, h2::Error> {

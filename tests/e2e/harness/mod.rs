@@ -7,10 +7,12 @@
 //! assert_eq!(client.get("/").backend(), client.get("/").backend());
 //! ```
 
+mod acme;
 mod backend;
 mod client;
 mod gateway;
 mod http2;
+mod http2_backend;
 mod message;
 mod program;
 mod scrape;
@@ -20,10 +22,12 @@ mod tests;
 mod tls;
 mod wire;
 
+pub(crate) use acme::AcmeServer;
 pub(crate) use backend::{Backend, Behaviour, Page};
 pub(crate) use client::{Client, Request};
 pub(crate) use gateway::Gateway;
 pub(crate) use http2::Http2;
+pub(crate) use http2_backend::Http2Backend;
 pub(crate) use message::Answer;
 pub(crate) use program::stickfast;
 pub(crate) use scrape::Scrape;

@@ -8,7 +8,8 @@ pub(crate) use backend::TlsBackend;
 pub(crate) use client::{TlsClient, TlsWire};
 
 use rcgen::{
-    BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair, KeyUsagePurpose,
+    BasicConstraints, CertificateParams, CertificateSigningRequestParams, CertifiedIssuer, DnType,
+    IsCa, KeyPair, KeyUsagePurpose,
 };
 use rustls::RootCertStore;
 use rustls::crypto::{CryptoProvider, ring};
@@ -77,6 +78,13 @@ impl Authority {
         Pair { cert: cert.pem(), key: key.serialize_pem() }
     }
 
+    /// A certificate for whoever asks for one, valid for so long from now on.
+    pub(crate) fn sign(&self, mut csr: CertificateSigningRequestParams, life: Duration) -> String {
+        let now = SystemTime::now();
+        (csr.params.not_before, csr.params.not_after) = (now.into(), (now + life).into());
+        csr.signed_by(&self.issuer).unwrap().pem()
+    }
+
     pub(crate) fn roots(&self) -> RootCertStore {
         let mut roots = RootCertStore::empty();
         roots.add(CertificateDer::from_pem_slice(self.pem().as_bytes()).unwrap()).unwrap();
@@ -122,6 +130,6 @@ impl Files {
     }
 }
 
-fn provider() -> Arc<CryptoProvider> {
+pub(super) fn provider() -> Arc<CryptoProvider> {
     Arc::new(ring::default_provider())
 }

@@ -1,5 +1,7 @@
 //! HAProxy's `cookie`, in every mode that puts a server into a value.
 
+mod announced;
+
 use super::{Peer, clients_stay, clients_stay_who_send, each, setup, three};
 use crate::harness::{Backend, Client, Gateway, Request, until};
 

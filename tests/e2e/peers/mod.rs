@@ -1,6 +1,7 @@
 //! Stickfast beside the load balancers that it can replace, each a real process before the same
 //! backends: a client that one of them has bound comes to us and stays where it was. With Envoy
-//! also the way back.
+//! also the way back, with HAProxy the PROXY protocol. Besides, clients of others that no load
+//! balancer can do without: nghttp2's.
 //!
 //! These tests are ignored unless asked for, so that every run counts and names them as skipped:
 //! what they start is not part of the project. `make test-peers` puts the peers into `target/peers`
@@ -10,6 +11,7 @@
 mod caddy;
 mod envoy;
 mod haproxy;
+mod nghttp2;
 mod nginx;
 mod peer;
 mod traefik;

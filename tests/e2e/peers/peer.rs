@@ -21,6 +21,19 @@ impl Peer {
     /// requests. In files and arguments `PEER_PORT` stands for the port, on 127.0.0.1, that it is to
     /// listen on.
     pub(super) fn start(name: &str, files: &[(&str, &str)], arguments: &[&str]) -> Self {
+        Self::start_when(name, files, arguments, |address| {
+            let answer = Client::new(address).try_send(&Request::get("/healthz"));
+            answer.is_ok_and(|answer| answer.status == 200)
+        })
+    }
+
+    /// The same with another sign that it is up.
+    pub(super) fn start_when(
+        name: &str,
+        files: &[(&str, &str)],
+        arguments: &[&str],
+        is_up: impl Fn(SocketAddr) -> bool,
+    ) -> Self {
         let binary = binary(name);
         let claim = Backend::stopped(name);
         let port = claim.address().port().to_string();
@@ -41,7 +54,12 @@ impl Peer {
             .spawn()
             .unwrap_or_else(|e| panic!("{}: {e}", binary.display()));
         let mut peer = Self { dir, child, claim };
-        until(&format!("{name} forwards requests"), || peer.forwards().then_some(()));
+        until(&format!("{name} is up"), || {
+            if let Some(status) = peer.child.try_wait().unwrap() {
+                panic!("{name} ended with {status}");
+            }
+            is_up(peer.address()).then_some(())
+        });
         peer
     }
 
@@ -49,20 +67,12 @@ impl Peer {
     pub(super) fn address(&self) -> SocketAddr {
         self.claim.address()
     }
-
-    fn forwards(&mut self) -> bool {
-        if let Some(status) = self.child.try_wait().unwrap() {
-            panic!("{} ended with {status}", self.claim.id());
-        }
-        let answer = Client::new(self.address()).try_send(&Request::get("/healthz"));
-        answer.is_ok_and(|answer| answer.status == 200)
-    }
 }
 
 const LOG: &str = "log";
 
 /// Where `.ci/install-peers` puts it.
-fn binary(name: &str) -> PathBuf {
+pub(super) fn binary(name: &str) -> PathBuf {
     let target = Path::new(env!("CARGO_TARGET_TMPDIR")).parent().expect("target/tmp");
     let binary = target.join("peers/bin").join(name);
     assert!(binary.exists(), "there is no {}; make test-peers installs it", binary.display());

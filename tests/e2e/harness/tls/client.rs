@@ -6,7 +6,7 @@ use crate::harness::message::Answer;
 use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConfig, ClientConnection, HandshakeKind, ProtocolVersion, StreamOwned};
 use rustls::{SupportedProtocolVersion, version};
-use std::io::{self, BufReader, Write};
+use std::io::{self, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
 use std::time::Duration;
@@ -66,6 +66,21 @@ impl TlsClient {
         self
     }
 
+    /// Where it connects.
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.to
+    }
+
+    /// What it asks for.
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// As rustls takes it.
+    pub(crate) fn config(&self) -> Arc<ClientConfig> {
+        Arc::clone(&self.config)
+    }
+
     /// Connects and shakes hands.
     pub(crate) fn connect(&self) -> io::Result<TlsWire> {
         let tcp = TcpStream::connect(self.to)?;
@@ -95,6 +110,16 @@ impl TlsWire {
     pub(crate) fn send(&mut self, request: &Request) -> io::Result<Answer> {
         self.stream.get_mut().write_all(&request.bytes(&[]))?;
         Answer::read(&mut self.stream, false)?.ok_or_else(|| io::ErrorKind::UnexpectedEof.into())
+    }
+
+    /// Sends bytes as they are.
+    pub(crate) fn write_all(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.stream.get_mut().write_all(bytes)
+    }
+
+    /// Reads as many bytes as there is room for.
+    pub(crate) fn read_exact(&mut self, into: &mut [u8]) -> io::Result<()> {
+        self.stream.read_exact(into)
     }
 
     fn session(&self) -> &ClientConnection {

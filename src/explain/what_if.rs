@@ -1,18 +1,16 @@
 //! The same request while its backend is in another state: the configuration is changed and the
 //! request decided again, so that every policy has its say.
 
-use super::offline::Offline;
 use super::outcome::{Case, idle_since};
 use super::placing::Placing;
 use super::report::{Outcome, WhatIf};
-use super::request::{Nowhere, Request};
-use super::words;
+use super::request::{Client, Nowhere, Request};
+use super::{ExplainError, World, words};
 use crate::affinity::course::{Failback, OnDraining};
-use crate::affinity::{Policies, Terms};
+use crate::affinity::{AppSession, Policies, Terms};
 use crate::config::{BackendState, Config, HealthCheck, Probe, Service};
 use crate::model::UnixTime;
-use crate::pool::Seat;
-use crate::proxy::decide;
+use crate::pool::{Health, Seat};
 use crate::snapshot::Snapshot;
 use std::time::Duration;
 
@@ -29,7 +27,7 @@ enum State {
 
 /// A client and its backend.
 pub(super) struct Bound<'a> {
-    pub(super) offline: &'a Offline,
+    pub(super) world: &'a World,
     pub(super) request: &'a Request,
     pub(super) service: &'a str,
     pub(super) backend: &'a str,
@@ -45,7 +43,7 @@ impl Bound<'_> {
     ///
     /// # Errors
     /// A configuration that does not compile any more.
-    pub(super) fn what_if(&self) -> anyhow::Result<Vec<WhatIf>> {
+    pub(super) fn what_if(&self) -> Result<Vec<WhatIf>, ExplainError> {
         type Asked = (&'static str, State, Option<&'static str>, UnixTime);
         let drains = Some(words::on_draining(self.policies));
         let down = Some(words::on_unhealthy(self.policies));
@@ -80,8 +78,8 @@ impl Bound<'_> {
         states.into_iter().map(one).collect()
     }
 
-    fn decided_in(&self, state: State, now: UnixTime) -> anyhow::Result<Outcome> {
-        let world = self.offline.changed(|config| self.change(config, state), now)?;
+    fn decided_in(&self, state: State, now: UnixTime) -> Result<Outcome, ExplainError> {
+        let world = self.world.changed(|config| self.change(config, state), now)?;
         // held until the request is decided
         let _seats = self.settle(&world.snapshot, state);
         let found = match self.request.find(&world.snapshot) {
@@ -92,12 +90,20 @@ impl Bound<'_> {
                 return Ok(Outcome { meaning, course, ..Outcome::default() });
             }
         };
-        let asked = self.request.asked(&world.snapshot, &found, now);
-        let identified = decide::identify(asked);
+        let recall =
+            |session: &AppSession, value: &[u8]| world.recall(found.rule, session, value, now);
+        let asked = self.request.asked(&world.snapshot, &found, &recall, now);
+        let Client { identified, anew } = self.request.identify(asked);
         let certain = world.knows_places();
         let placing = Placing::of(&found, &asked, &identified, false, certain);
-        let case =
-            Case { found: &found, identified: &identified, placing: &placing, named: false, now };
+        let case = Case {
+            found: &found,
+            identified: &identified,
+            placing: &placing,
+            named: false,
+            anew,
+            now,
+        };
         let mut outcome = case.outcome();
         let stays = matches!(state, State::Restarted) && identified.cause.is_none();
         if stays {
@@ -134,19 +140,25 @@ impl Bound<'_> {
     }
 
     /// What checks and other requests would have done.
-    fn settle(&self, snapshot: &Snapshot, state: State) -> Option<Seat> {
+    fn settle(&self, snapshot: &Snapshot, state: State) -> Vec<Seat> {
         let mut services = snapshot.services().iter();
-        let service = services.find(|service| service.pool.service.as_str() == self.service)?;
+        let service = services.find(|service| service.pool.service.as_str() == self.service);
+        let Some(service) = service else { return Vec::new() };
+        let mut seats = self.world.occupy(self.service, service.pool.members());
         match state {
             State::Failing => {
                 for member in service.pool.members() {
-                    member.note_check(member.backend.id.as_str() != self.backend, 1);
+                    let passes = member.backend.id.as_str() != self.backend;
+                    // what checks have said of the others stands
+                    if !passes || member.health() == Health::Unchecked {
+                        member.note_check(passes, 1);
+                    }
                 }
-                None
             }
-            State::Full => Seat::take(service.pool.find(self.backend)?),
-            State::Draining | State::Maintenance | State::Gone | State::Restarted => None,
+            State::Full => seats.extend(service.pool.find(self.backend).and_then(Seat::take)),
+            State::Draining | State::Maintenance | State::Gone | State::Restarted => {}
         }
+        seats
     }
 }
 

@@ -1,17 +1,16 @@
 //! Puts the answer together for a request that some rule takes.
 
-use super::offline::Offline;
 use super::outcome::Case;
 use super::placing::{self, Placing, Share};
 use super::report::{Limits, Matched, Outcome, Report, Row, Version, Versions, Yield};
-use super::request::{Found, Request};
+use super::request::{Client, Found, Request};
 use super::what_if::Bound;
-use super::{sources, words};
-use crate::affinity::Policies;
+use super::{ExplainError, World, sources, words};
+use crate::affinity::{AppSession, Policies};
 use crate::config::{Affinity, AlgorithmKind};
 use crate::model::{Duty, UnixTime};
-use crate::pool::{Ability, Member};
-use crate::proxy::decide::{self, Identified, Within};
+use crate::pool::{Ability, Health, Member};
+use crate::proxy::decide::{Identified, Within};
 use crate::snapshot::{Rule, Snapshot};
 use std::sync::Arc;
 
@@ -21,34 +20,39 @@ use std::sync::Arc;
 /// The configuration does not compile with a backend in another state.
 pub(super) fn tell(
     report: &mut Report,
-    offline: &Offline,
+    world: &World,
     request: &Request,
     found: &Found<'_>,
     now: UnixTime,
-) -> anyhow::Result<()> {
+) -> Result<(), ExplainError> {
     let rule = found.rule;
     let stickiness = rule.stickiness.as_ref();
-    let asked = request.asked(&offline.snapshot, found, now);
-    let affinity = offline.affinity(&rule.id);
-    let blind = affinity.and_then(sources::blind_for).filter(|_| !offline.knows_generated_key());
-    report.sources = sources::sources(&asked, blind);
-    let identified = decide::identify(asked);
+    let recall = |session: &AppSession, value: &[u8]| world.recall(found.rule, session, value, now);
+    let asked = request.asked(&world.snapshot, found, &recall, now);
+    let affinity = world.affinity(&rule.id, request.handshake);
+    let blind = affinity.and_then(sources::blind_for).filter(|_| !world.knows_generated_key());
+    report.sources = sources::sources(&asked, world.is_process(), blind);
+    let Client { identified, anew } = request.identify(asked);
+    if anew {
+        report.sources.iter_mut().for_each(|source| source.decides = false);
+    }
     let named = report.yields(|yielded| matches!(yielded, Yield::ClientName));
     let hidden = report.yields(|yielded| matches!(yielded, Yield::NotHere));
-    let placing = Placing::of(found, &asked, &identified, named, offline.knows_places());
+    let placing = Placing::of(found, &asked, &identified, named, world.knows_places());
     let bound = identified.bond.as_ref().map(|bond| &bond.member).filter(|_| !hidden);
 
     report.rule = Some(Matched {
         rule: found.taken.id.to_string(),
         service: rule.service.pool.service.to_string(),
-        by_name: names_service(&offline.snapshot, request),
+        by_name: names_service(&world.snapshot, request),
         policy: placing::policy(&rule.service, stickiness),
         sticky: stickiness.is_some(),
+        websocket: request.handshake,
     });
     let policies = stickiness.map(|stickiness| stickiness.policies);
     let members = rule.service.pool.members().iter();
     report.backends = members.map(|member| row(member, bound, &placing, policies)).collect();
-    report.versions = versions(&offline.snapshot, request, found, &identified, &placing);
+    report.versions = versions(&world.snapshot, request, found, &identified, &placing);
     report.limits = limits(rule, affinity);
     report.placing = placing.told();
     report.pick = placing.pick().map(|member| member.backend.id.to_string());
@@ -62,13 +66,13 @@ pub(super) fn tell(
         }
     } else {
         let (found, identified, placing) = (found, &identified, &placing);
-        Case { found, identified, placing, named, now }.outcome()
+        Case { found, identified, placing, named, anew, now }.outcome()
     };
     if let (Some(member), Some(stickiness)) = (bound, stickiness) {
         let decisive = report.sources.iter().find(|source| source.decides);
         let seen = decisive.and_then(|source| source.yielded.last_seen());
         let bound = Bound {
-            offline,
+            world,
             request,
             service: rule.service.pool.service.as_str(),
             backend: member.backend.id.as_str(),
@@ -79,27 +83,22 @@ pub(super) fn tell(
         };
         report.what_if = bound.what_if()?;
     }
-    notes(report, offline, affinity, &placing);
+    notes(report, world, affinity, &placing);
     Ok(())
 }
 
 /// What the files leave open.
-fn notes(
-    report: &mut Report,
-    offline: &Offline,
-    affinity: Option<&Affinity>,
-    placing: &Placing<'_>,
-) {
+fn notes(report: &mut Report, world: &World, affinity: Option<&Affinity>, placing: &Placing<'_>) {
     let mut notes = Vec::new();
     let own_keys = affinity.is_some_and(|affinity| affinity.keys.is_empty());
-    let own_places = offline.config.hash_key.is_empty() && placing.hashes();
-    let folder = offline.config.server.state_dir.display();
-    if (own_keys || own_places) && offline.knows_generated_key() {
+    let own_places = world.config.hash_key.is_empty() && placing.hashes();
+    let folder = world.config.server.state_dir.display();
+    if (own_keys || own_places) && world.has_kept_key() {
         notes.push(format!(
             "`stateDir` ({folder}) has the key that a gateway on this machine has generated; it is \
              taken for that of the gateway that is asked about"
         ));
-    } else if own_places {
+    } else if own_places && !world.is_process() {
         notes.push(
             "clients are hashed with a key that each gateway generates, since `router.hashKey` is \
              not set: where there is a choice, these files cannot tell the backend"
@@ -140,10 +139,13 @@ fn row(
         weight: member.backend.weight,
         version: member.backend.version.to_string(),
         state: match member.backend.duty {
-            Duty::Active if member.backend.weight == 0 => "weight 0",
-            Duty::Active => "healthy",
-            Duty::Draining => "draining",
             Duty::Maintenance => "maintenance",
+            Duty::Active | Duty::Draining if member.health() == Health::Unhealthy => "fails checks",
+            Duty::Active | Duty::Draining if member.health() == Health::Unchecked => "unchecked",
+            Duty::Draining => "draining",
+            Duty::Active if member.backend.weight == 0 => "weight 0",
+            Duty::Active if member.is_full() => "full",
+            Duty::Active => "healthy",
         },
         candidate: !matches!(share, Share::None),
         chance: match share {

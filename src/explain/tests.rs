@@ -7,12 +7,12 @@ use crate::snapshot::Text;
 const NOW: UnixTime = UnixTime(1_800_000_000);
 const SECRET: &str = "sixteen bytes or more";
 
-fn offline(policy: &str, affinity: &str) -> Offline {
+fn offline(policy: &str, affinity: &str) -> World {
     offline_with(policy, "", affinity, None)
 }
 
 /// `router` has further keys of the router; `kept` is the key that a gateway has generated.
-fn offline_with(policy: &str, router: &str, affinity: &str, kept: Option<&str>) -> Offline {
+fn offline_with(policy: &str, router: &str, affinity: &str, kept: Option<&str>) -> World {
     compiled(
         &format!(
             "gateway:
@@ -34,10 +34,10 @@ fn offline_with(policy: &str, router: &str, affinity: &str, kept: Option<&str>) 
     )
 }
 
-fn compiled(yaml: &str, kept: Option<&str>) -> Offline {
+fn compiled(yaml: &str, kept: Option<&str>) -> World {
     let source = Source { name: "t.yaml".into(), text: yaml.into() };
     let config = config::load(vec![source], &|_| None).unwrap();
-    Offline::compile(config, kept.map(|key| Secret::new(key.into())), NOW).unwrap()
+    World::of_files(config, kept.map(|key| Secret::new(key.into())), NOW).unwrap()
 }
 
 fn keyed(more: &str) -> String {
@@ -45,14 +45,14 @@ fn keyed(more: &str) -> String {
 }
 
 /// The cookie that was written for `backend` ten minutes ago.
-fn cookie(offline: &Offline, backend: &str) -> String {
+fn cookie(offline: &World, backend: &str) -> String {
     let key = key(offline, Text::Carrier(0), backend, "");
     let stickiness = offline.snapshot.rules()[0].stickiness.as_ref().unwrap();
     let set = stickiness.set_cookie(&key, false, NOW);
     set.split(';').next().unwrap().to_owned()
 }
 
-fn key(offline: &Offline, text: Text, backend: &str, home: &str) -> String {
+fn key(offline: &World, text: Text, backend: &str, home: &str) -> String {
     let then = UnixTime(NOW.0 - 600);
     let (incarnation, version) = ("", "v1");
     let (issued, seen, tag) = (then, then, 7);
@@ -61,12 +61,12 @@ fn key(offline: &Offline, text: Text, backend: &str, home: &str) -> String {
     stickiness.codec(text).unwrap().write(&binding, 0, [0; 12], NOW).unwrap()
 }
 
-fn asked(offline: &Offline, path: &str, headers: &[&str]) -> Report {
+fn asked(offline: &World, path: &str, headers: &[&str]) -> Report {
     let question = Question {
         path: path.into(),
         host: "Shop.Example:8080".into(),
-        method: Method::GET,
-        headers: headers.iter().map(|text| field(text).unwrap()).collect(),
+        method: http::Method::GET,
+        headers: headers.iter().map(|text| Question::field(text).unwrap()).collect(),
         ip: [192, 0, 2, 7].into(),
     };
     explain(offline, &question, NOW).unwrap()
@@ -233,7 +233,7 @@ fn what_is_no_key_in_a_header_is_the_clients_own_name() {
 }
 
 /// The same gateway with another secret.
-fn compiled_elsewhere() -> Offline {
+fn compiled_elsewhere() -> World {
     let keys = "keys: [{ id: 2, secret: another secret of enough bytes }], methods: [header]";
     offline("round-robin", keys)
 }
@@ -361,4 +361,41 @@ fn an_idle_client_leaves_a_draining_backend_and_an_active_one_stays() {
     let told = asked(&offline, "/cart/1", &[&header]);
     assert_eq!(what_if(&told, "draining, client active"), "goes to b1, where it is bound");
     assert_eq!(what_if(&told, "draining, client idle"), "goes to b2");
+}
+
+const HANDSHAKE: [&str; 2] = ["Connection: Upgrade", "Upgrade: websocket"];
+
+#[test]
+fn a_handshake_is_told_under_the_affinity_of_websockets() {
+    let with = |websocket: &str| {
+        let yaml = format!("{VERSIONS}  websocket: {{ sessionAffinity: {{ {websocket} }} }}\n");
+        compiled(&yaml.replace("versions: { v1: 95, v2: 5 }", "versions: { v1: 1 }"), None)
+    };
+    let unbound = with("enabled: false");
+    let header = format!("Cookie: {}", cookie(&unbound, "b1"));
+    let told = asked(&unbound, "/cart/1", &[HANDSHAKE[0], HANDSHAKE[1], &header]);
+    assert_eq!(told.outcome.meaning, "session affinity is off for this rule", "{told}");
+    assert!(told.to_string().contains("a WebSocket handshake"), "{told}");
+    let request = asked(&unbound, "/cart/1", &[&header]);
+    assert_eq!(request.outcome.course, "goes to b1, where it is bound", "{request}");
+    assert!(!request.to_string().contains("WebSocket"), "{request}");
+    let malformed = asked(&unbound, "/cart/1", &[HANDSHAKE[1], &header]);
+    assert_eq!(malformed.outcome.course, "goes to b1, where it is bound", "{malformed}");
+}
+
+#[test]
+fn a_handshake_whose_key_does_not_count_is_placed_anew_and_gets_none() {
+    let yaml =
+        format!("{VERSIONS}  websocket: {{ sessionAffinity: {{ stickyReconnect: false }} }}\n");
+    let anew = compiled(&yaml, None);
+    let header = format!("Cookie: {}", cookie(&anew, "b1"));
+    let told = asked(&anew, "/cart/1", &[HANDSHAKE[0], HANDSHAKE[1], &header]);
+    assert!(told.outcome.meaning.starts_with("stickyReconnect: false"), "{told}");
+    assert_eq!(
+        told.outcome.stamp.as_deref(),
+        Some("no key is written: the client keeps its own, for its requests")
+    );
+    assert!(told.what_if.is_empty() && !told.sources.iter().any(|s| s.decides), "{told}");
+    let fresh = asked(&anew, "/cart/1", &HANDSHAKE);
+    assert!(fresh.outcome.stamp.unwrap().starts_with("a key for the backend"));
 }

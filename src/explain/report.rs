@@ -13,7 +13,7 @@ const NOTE: &str = "health checks have not run; backends are taken as healthy an
 /// The answer.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub(super) struct Report {
+pub struct Report {
     pub(super) request: Asked,
     /// `None`: no rule takes the request.
     pub(super) rule: Option<Matched>,
@@ -53,6 +53,8 @@ pub(super) struct Matched {
     pub(super) by_name: bool,
     pub(super) policy: &'static str,
     pub(super) sticky: bool,
+    /// Whether it is a WebSocket handshake, with the affinity of those.
+    pub(super) websocket: bool,
 }
 
 /// One place where a key may ride.
@@ -87,6 +89,8 @@ pub(super) enum Yield {
     NoKey,
     /// A session that a running gateway may have learnt.
     OnlyRunning,
+    /// A session that the running gateway has not learnt.
+    NotLearnt,
     /// Something else.
     Unreadable(String),
     /// A key that only the gateway that generated its secret can read.
@@ -226,8 +230,8 @@ pub(super) struct WhatIf {
 }
 
 impl Report {
-    /// A report for a request that no rule takes.
-    pub(super) fn new(request: Asked) -> Self {
+    /// A report for a request that no rule takes, where it is a process that was asked or files.
+    pub(super) fn new(request: Asked, of_process: bool) -> Self {
         Self {
             request,
             rule: None,
@@ -243,7 +247,7 @@ impl Report {
             placing: None,
             pick: None,
             what_if: Vec::new(),
-            notes: vec![NOTE.into()],
+            notes: if of_process { Vec::new() } else { vec![NOTE.into()] },
         }
     }
 

@@ -5,6 +5,7 @@ use super::placing::described;
 use super::report::{HomeTold, Moment, Opened, Source, Yield};
 use crate::affinity::app_session::{Role, unwrap};
 use crate::affinity::cookies::{Candidate, MAX_CANDIDATES};
+use crate::affinity::learned::Found as Recalled;
 use crate::affinity::sealed::{MAX_KEY, OpenBuffer};
 use crate::affinity::{
     Adopted, AppSession, CookieNames, Presented, Resolution, Terms, Unreadable, resolve,
@@ -50,8 +51,9 @@ impl Blind {
     }
 }
 
-/// Every source of a key that a rule knows, in the order in which they are tried.
-pub(super) fn sources(asked: &Asked<'_>, blind: Option<Blind>) -> Vec<Source> {
+/// Every source of a key that a rule knows, in the order in which they are tried. `remembers`: whether
+/// sessions that were learnt can be looked up.
+pub(super) fn sources(asked: &Asked<'_>, remembers: bool, blind: Option<Blind>) -> Vec<Source> {
     let Some(stickiness) = &asked.rule.stickiness else { return Vec::new() };
     let (mut ours, mut foreign, mut sessions) = (Vec::new(), Vec::new(), Vec::new());
     for line in asked.headers.get_all(COOKIE) {
@@ -61,7 +63,7 @@ pub(super) fn sources(asked: &Asked<'_>, blind: Option<Blind>) -> Vec<Source> {
         sessions.extend(cut.sessions);
     }
     ours.truncate(MAX_CANDIDATES);
-    let reader = Reader { asked, stickiness, service: &asked.rule.service, blind };
+    let reader = Reader { asked, stickiness, service: &asked.rule.service, remembers, blind };
     let mut all = Vec::new();
     let mut decided = false;
     let mut add = |found: Vec<Source>| {
@@ -138,6 +140,7 @@ struct Reader<'a> {
     asked: &'a Asked<'a>,
     stickiness: &'a Stickiness,
     service: &'a Service,
+    remembers: bool,
     blind: Option<Blind>,
 }
 
@@ -169,12 +172,24 @@ impl Reader<'_> {
         let one = |place: String, yielded| vec![Source { place, yielded, decides: false }];
         match (session.role, &self.stickiness.envelope) {
             (Role::Learnt, _) => {
+                let place = format!("learnt session in {told}");
+                let recalled = || values.iter().map(|value| (self.asked.recall)(session, value));
                 let yielded = match values {
                     _ if decided => Yield::NotAsked,
                     [] => Yield::Nothing,
-                    [_, ..] => Yield::OnlyRunning,
+                    [_, ..] if !self.remembers => Yield::OnlyRunning,
+                    [_, ..] => {
+                        recalled().fold(Yield::NotLearnt, |yielded, found| match (yielded, found) {
+                            (Yield::Backend(id), _) => Yield::Backend(id),
+                            (_, Recalled::Entry(learnt)) => {
+                                Yield::Backend(learnt.backend.to_string())
+                            }
+                            (_, Recalled::Expired) => Yield::Expired,
+                            (yielded, Recalled::Nothing) => yielded,
+                        })
+                    }
                 };
-                one(format!("learnt session in {told}"), yielded)
+                vec![Source { place, decides: matches!(yielded, Yield::Backend(_)), yielded }]
             }
             (Role::Envelope, codec) => {
                 let place = format!("envelope in {told}");

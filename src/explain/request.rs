@@ -1,16 +1,17 @@
 //! The request that is asked about, in normal form, and where it goes: as `proxy::receive` does it,
 //! which works on Pingora's types.
 
-use super::Question;
-use crate::affinity::learned;
+use super::{ExplainError, Question};
 use crate::identity::client_address;
-use crate::model::UnixTime;
-use crate::proxy::decide::Asked;
+use crate::model::{Cause, UnixTime};
+use crate::proxy::decide::{self, Asked, Identified, Recall};
 use crate::routing::{host, path};
-use crate::snapshot::{Caller, Rule, Snapshot, Unknown};
-use anyhow::{Context, anyhow};
+use crate::snapshot::{Caller, Reconnect, Rule, Snapshot, Unknown};
+use crate::websocket::{self, Asks};
 use http::header::HOST;
 use http::{HeaderMap, HeaderValue, Method, Uri};
+use pingora::http::RequestHeader;
+use std::fmt::Display;
 use std::sync::Arc;
 
 /// A request in normal form.
@@ -21,6 +22,8 @@ pub(super) struct Request {
     /// Path and query.
     pub(super) target: String,
     pub(super) headers: HeaderMap,
+    /// Whether it asks for a WebSocket.
+    pub(super) handshake: bool,
     pub(super) caller: Caller,
 }
 
@@ -32,6 +35,13 @@ pub(super) struct Found<'a> {
     pub(super) rule: &'a Rule,
     /// The only version that may serve it.
     pub(super) subset: Option<Arc<str>>,
+}
+
+/// Whom a request comes from.
+pub(super) struct Client {
+    pub(super) identified: Identified,
+    /// Whether it has a key, which does not count for a handshake.
+    pub(super) anew: bool,
 }
 
 /// Nobody serves the request.
@@ -48,10 +58,14 @@ impl Request {
     ///
     /// # Errors
     /// A question that no client could ask.
-    pub(super) fn of(question: &Question, snapshot: &Snapshot) -> anyhow::Result<Self> {
-        let uri: Uri = question.path.parse().with_context(|| format!("path {}", question.path))?;
-        if !question.path.starts_with('/') {
-            return Err(anyhow!("path {}: expected a path such as /cart/1", question.path));
+    pub(super) fn of(question: &Question, snapshot: &Snapshot) -> Result<Self, ExplainError> {
+        let refused = |what: &str, text: &str, why: &dyn Display| {
+            ExplainError::Question(format!("{what} {text}: {why}"))
+        };
+        let written = &question.path;
+        let uri: Uri = written.parse().map_err(|why| refused("path", written, &why))?;
+        if !written.starts_with('/') {
+            return Err(refused("path", written, &"expected a path such as /cart/1"));
         }
         let path = path::normalise(uri.path()).into_owned();
         let target = match uri.query() {
@@ -63,13 +77,17 @@ impl Request {
             headers.append(name, value.clone());
         }
         if !headers.contains_key(HOST) {
-            headers.insert(HOST, question.host.parse().with_context(|| "host")?);
+            let host = question.host.parse();
+            headers.insert(HOST, host.map_err(|why| refused("host", &question.host, &why))?);
         }
-        let host = headers.get(HOST).map(HeaderValue::to_str).transpose()?.unwrap_or_default();
+        let host = headers.get(HOST).map(HeaderValue::to_str).transpose();
+        let host = host.map_err(|why| refused("host", "in the headers", &why))?.unwrap_or_default();
         let host = host::normalise(host).into_owned();
         let client = client_address(question.ip, &headers, &snapshot.trusted);
         let caller = Caller { client, peer: question.ip };
-        Ok(Self { method: question.method.clone(), host, path, target, headers, caller })
+        let method = question.method.clone();
+        let handshake = is_handshake(&method, &headers);
+        Ok(Self { method, host, path, target, headers, handshake, caller })
     }
 
     /// Where it goes.
@@ -82,15 +100,17 @@ impl Request {
         let at = at.ok_or(Nowhere::NoRule)?;
         let target = snapshot.target(at, &self.headers).map_err(|Unknown| Nowhere::Unknown)?;
         let taken = snapshot.rule(at).ok_or(Nowhere::NoRule)?;
-        let rule = snapshot.rule(target.rule).ok_or(Nowhere::NoRule)?;
+        let at = if self.handshake { snapshot.for_handshake(target.rule) } else { target.rule };
+        let rule = snapshot.rule(at).ok_or(Nowhere::NoRule)?;
         Ok(Found { taken, rule, subset: target.subset })
     }
 
-    /// It as it is decided on; nothing is remembered of sessions that were learnt.
+    /// It as it is decided on.
     pub(super) fn asked<'a>(
         &'a self,
         snapshot: &'a Snapshot,
         found: &'a Found<'a>,
+        recall: Recall<'a>,
         now: UnixTime,
     ) -> Asked<'a> {
         Asked {
@@ -100,8 +120,29 @@ impl Request {
             headers: &self.headers,
             target: &self.target,
             caller: self.caller,
-            recall: &|_, _| learned::Found::Nothing,
+            recall,
             now,
         }
     }
+    /// Who its client is.
+    pub(super) fn identify(&self, asked: Asked<'_>) -> Client {
+        let identified = decide::identify(asked);
+        let keyed = identified.bond.is_some()
+            || identified.cause.is_some_and(|cause| cause != Cause::NoKey);
+        match asked.snapshot.websocket.reconnect {
+            Reconnect::Anew if self.handshake => {
+                Client { identified: identified.placed_anew(), anew: keyed }
+            }
+            Reconnect::Anew | Reconnect::Sticky => Client { identified, anew: false },
+        }
+    }
+}
+
+fn is_handshake(method: &Method, headers: &HeaderMap) -> bool {
+    let Ok(mut request) = RequestHeader::build(method.clone(), b"/", None) else { return false };
+    for (name, value) in headers {
+        // an error means that there are too many, which no handshake has
+        let _ = request.append_header(name, value);
+    }
+    websocket::asks(&request) == Asks::WebSocket
 }

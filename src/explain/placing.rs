@@ -116,6 +116,12 @@ impl<'a> Placing<'a> {
         }
     }
 
+    /// One of those who take turns, for whoever asks without taking one.
+    pub(super) fn in_turn(&self) -> Option<&Arc<Member>> {
+        let draw = self.draws.first().filter(|_| !self.hashes())?;
+        self.candidates(&draw.within).1.into_iter().find(|member| member.has_room())
+    }
+
     /// The only backend that it can be, if the files tell.
     pub(super) fn pick(&self) -> Option<Arc<Member>> {
         match self.draws.as_slice() {

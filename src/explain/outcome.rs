@@ -21,6 +21,8 @@ pub(super) struct Case<'a> {
     pub(super) placing: &'a Placing<'a>,
     /// Whether the client names its session itself.
     pub(super) named: bool,
+    /// Whether the client has a key, which does not count for a handshake.
+    pub(super) anew: bool,
     pub(super) now: UnixTime,
 }
 
@@ -64,6 +66,9 @@ impl Case<'_> {
         let bond = self.identified.bond.as_ref();
         let meaning = match cause {
             Some(Cause::NoKey) if self.named => "the client names its session".to_owned(),
+            Some(Cause::NoKey) if self.anew => {
+                "stickyReconnect: false, so the key of a handshake does not count".to_owned()
+            }
             Some(cause) => words::meaning(cause, stickiness.policies),
             None if bond.is_some_and(|bond| bond.until_then.is_some()) => {
                 let failback = words::failback(stickiness.policies);
@@ -144,7 +149,7 @@ impl Case<'_> {
             key: &self.placing.key,
             within: self.placing.draws.first().map_or(&any, |draw| &draw.within),
             bond,
-            company: None,
+            company: self.placing.in_turn().filter(|_| bond.is_none()),
             tried: &[],
         })
     }
@@ -173,6 +178,9 @@ impl Case<'_> {
         let rule = self.found.rule;
         if self.named {
             return "no key is written: the client names its session".into();
+        }
+        if self.anew {
+            return "no key is written: the client keeps its own, for its requests".into();
         }
         let Some(place) = written_to(stickiness, rule) else {
             let why = match stickiness.in_url() {

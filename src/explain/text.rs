@@ -12,9 +12,12 @@ impl Display for Report {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         let asked = &self.request;
         writeln!(f, "{} http://{}{} from {}", asked.method, asked.host, asked.path, asked.client)?;
-        if let Some(Matched { rule, service, policy, by_name, .. }) = &self.rule {
+        if let Some(Matched { rule, service, policy, by_name, websocket, .. }) = &self.rule {
             let leads = if *by_name { "the request names" } else { "leads to" };
             writeln!(f, "rule {rule} wins and {leads} service {service} ({policy})")?;
+            if *websocket {
+                writeln!(f, "a WebSocket handshake: `websocket` says how it is bound")?;
+            }
         }
         if !self.sources.is_empty() {
             writeln!(f, "\nWhere a key may be, in the order tried")?;
@@ -119,6 +122,10 @@ impl Display for Source {
             Yield::OnlyRunning => writeln!(
                 f,
                 "a session of the application's; only a running gateway knows whether it has learnt it"
+            ),
+            Yield::NotLearnt => writeln!(
+                f,
+                "a session of the application's that this gateway has not learnt, or knows no more"
             ),
             Yield::Unreadable(why) => writeln!(f, "does not open: {why}"),
             Yield::NotHere => writeln!(
