@@ -7,7 +7,7 @@ SHELL := /bin/bash
 MAKEFLAGS += --no-print-directory
 
 target := $(or $(CARGO_TARGET_DIR),target)
-scripts := .ci/run .ci/install-tools .ci/install-peers loadtest/run tests/fuzz/run
+scripts := .ci/run .ci/install-tools .ci/install-peers tests/fuzz/run
 maintainer_scripts := debian/postinst debian/prerm debian/postrm
 all_peers := haproxy envoy nginx traefik caddy nghttp2
 peers := $(all_peers)
@@ -18,6 +18,15 @@ FUZZ_SECONDS ?= 60
 # what `make deb` packs: how it is built, and whether it is (`make deb DEB_BUILD=` packs what is there)
 DEB_PROFILE ?= release
 DEB_BUILD ?= yes
+# `make load` and `make load-k6`: how often and how long, what of it (all), and where the results go
+ROUNDS ?= 9
+SECONDS ?= 3
+SCENARIOS ?=
+PROXIES ?=
+OUT ?= loadtest
+# UPDATE=yes: `make bench-instructions` writes its baseline
+UPDATE ?=
+examples = $(target)/$(1)/examples
 
 # where `make install` puts things; DESTDIR=… stages them elsewhere, for a package
 PREFIX ?= /usr/local
@@ -28,10 +37,10 @@ TMPFILESDIR ?= $(PREFIX)/lib/tmpfiles.d
 MANDIR ?= $(PREFIX)/share/man
 DESTDIR ?=
 
-.PHONY: help run test test-peers test-systemd lint bench fuzz load attack doc man install deb install-tools
+.PHONY: help run test test-peers test-systemd peers lint bench bench-instructions fuzz load load-k6 attack doc man install deb install-tools
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' Makefile
 
 run: install-tools ## build it, then serve a demo: three toy backends and the gateway before them
 	cargo build --release --locked
@@ -75,6 +84,8 @@ test-systemd: ## the package on a real systemd in a container, under load; as ro
 		.ci/install-tools rust cc cmake cargo-deb systemd-nspawn nsenter python3; \
 		set -x; \
 		cargo build --locked; \
+		rm -rf target/man; \
+		$(target)/debug/stickfast man target/man; \
 		mkdir -p $(systemd_target); \
 		for revision in 1 2; do \
 			cargo deb --profile dev --no-build --fast --deb-revision $$revision --quiet \
@@ -82,6 +93,9 @@ test-systemd: ## the package on a real systemd in a container, under load; as ro
 		done; \
 		tests/systemd/run $(systemd_target)/revision-1.deb $(systemd_target)/revision-2.deb; \
 	fi
+
+peers: install-tools ## the load balancers and load generators that tests and load use, in target/peers
+	@.ci/install-peers $(peers) k6
 
 lint: install-tools ## formatting, clippy and the shell scripts; any finding fails
 	@.ci/install-tools rustfmt clippy
@@ -93,6 +107,12 @@ lint: install-tools ## formatting, clippy and the shell scripts; any finding fai
 	else \
 		echo 'shellcheck is not installed; the scripts were checked for syntax only.'; \
 	fi
+	@if command -v python3 >/dev/null; then \
+		echo 'python3 loadtest/selftest.py'; \
+		python3 -B loadtest/selftest.py; \
+	else \
+		echo 'python3 is not installed; the scripts of loadtest/ were not checked.'; \
+	fi
 	cargo fmt --check
 	cargo clippy --locked --all-targets -- -D warnings
 
@@ -103,10 +123,26 @@ fuzz: install-tools ## every decoder against libFuzzer, FUZZ_SECONDS (60) each: 
 	@.ci/install-tools c++
 	FUZZ_SECONDS=$(FUZZ_SECONDS) tests/fuzz/run
 
-load: install-tools ## load on a gateway of its own, on loopback: see loadtest/README.md
-	@.ci/install-tools wrk
-	cargo build --release --locked
-	STICKFAST=$(target)/release/stickfast loadtest/run
+load: install-tools ## Stickfast beside other proxies, on loopback, into loadtest/RESULTS.md: see loadtest/README.md
+	@.ci/install-tools wrk python3 openssl
+	cargo build --release --locked --bin stickfast --example floor --example backend
+	loadtest/load.py --stickfast $(target)/release/stickfast --examples $(call examples,release) \
+		--peers $(target)/peers --rounds $(ROUNDS) --seconds $(SECONDS) --out $(OUT) \
+		--scenarios '$(SCENARIOS)' --proxies '$(PROXIES)'
+
+load-k6: install-tools ## browsers, a failover and reloads, played by k6; thresholds fail it
+	@.ci/install-tools python3
+	@.ci/install-peers k6
+	cargo build --release --locked --bin stickfast --example backend
+	loadtest/k6.py --stickfast $(target)/release/stickfast --examples $(call examples,release) \
+		--peers $(target)/peers --seconds $(SECONDS)
+
+bench-instructions: install-tools ## instructions of a request, by valgrind; fails where they grew by over 3 %
+	@.ci/install-tools valgrind python3
+	cargo build --profile profiling --locked --bin stickfast
+	cargo build --locked --example backend
+	loadtest/instructions.py --stickfast $(target)/profiling/stickfast \
+		--examples $(call examples,debug) $(if $(UPDATE),--update)
 
 attack: install-tools ## attacks on a gateway of its own, and what others notice: see loadtest/README.md
 	@.ci/install-tools python3 openssl
@@ -140,9 +176,14 @@ install: ## binary, manual, units and a first configuration below PREFIX (/usr/l
 		install -D -m 0640 conf/minimal.yaml $(DESTDIR)$(SYSCONFDIR)/stickfast/stickfast.yaml
 
 # What is in it stands in Cargo.toml, what it does on a machine in debian/.
+# Where cargo puts what it builds for a profile.
+built = $(target)/$(if $(filter dev,$(1)),debug,$(1))
 deb: install-tools ## a Debian package in target/debian; DEB_PROFILE=dev for a quick one
 	@.ci/install-tools cargo-deb
-	cargo deb --locked --profile $(DEB_PROFILE) $(if $(DEB_BUILD),,--no-build)
+	$(if $(DEB_BUILD),cargo build --locked --profile $(DEB_PROFILE))
+	rm -rf target/man
+	$(call built,$(DEB_PROFILE))/stickfast man target/man
+	cargo deb --locked --profile $(DEB_PROFILE) --no-build
 
 install-tools:
 	@.ci/install-tools

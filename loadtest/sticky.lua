@@ -1,8 +1,8 @@
--- Clients that come back: each keeps its connection and the cookie it was given, and counts the
--- answers that came from another backend than the one before.
+-- Checks before the load: clients that come back. Each keeps its connection and the cookie it was
+-- given, and counts the answers that came from another backend than the one before.
 --
 -- wrk has no state for a connection, only for a thread. Run it with as many threads as
--- connections (-t N -c N): then each thread is one client. loadtest/run does so.
+-- connections (-t N -c N): then each thread is one client. load.py does so, before it measures.
 
 -- What wrk runs once, before and after: a list of the threads.
 
@@ -31,13 +31,17 @@ function done()
     print("violations: " .. changes + without_key)
 end
 
--- What each thread has a copy of. Globals, because `done` can read no others.
+-- What each thread has a copy of. `host=NAME` among the arguments is the host that it asks for. Globals, because `done` can read no others.
 
 key = nil      -- "name=value", as the last Set-Cookie gave it
 bound_to = nil -- the backend that answered last
 moves = 0
 
 local message
+
+function init(args)
+    for _, argument in ipairs(args) do wrk.headers["Host"] = argument:match("^host=(.*)$") end
+end
 
 function request()
     message = message or wrk.format(nil, nil, { Cookie = key })

@@ -40,6 +40,9 @@ pub(super) fn read(mut server: Section) -> Server {
                 .unwrap_or(Duration::from_mins(1)),
         },
         watch: server.value("watch", Scalar::flag).unwrap_or(false),
+        hot_path: server
+            .value("hotPath", |s| s.choice(&[("on", true), ("off", false)], &[]))
+            .unwrap_or(true),
         state_dir,
     }
 }

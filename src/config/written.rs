@@ -100,6 +100,8 @@ pub struct Server {
     pub upgrade: Upgrade,
     /// Whether the files are read again when they change.
     pub watch: bool,
+    /// Whether plain requests go the short way.
+    pub hot_path: bool,
     /// Where generated keys are kept.
     pub state_dir: PathBuf,
 }

@@ -39,6 +39,8 @@ pub struct Metrics {
     pub active_requests: IntGauge,
     /// Client connections that are open.
     pub connections: IntGauge,
+    /// Requests that were served the short way.
+    pub hot: IntCounter,
     /// Access lines that found no room.
     pub dropped_lines: IntCounter,
     /// Sessions of applications that are remembered.
@@ -151,6 +153,11 @@ impl Metrics {
             )?,
             active_requests: gauge("active_requests", "Requests between header and last byte")?,
             connections: gauge("connections", "Client connections that are open")?,
+            hot: counter(
+                &registry,
+                "hot_path_requests_total",
+                "Requests served without Pingora's proxy between",
+            )?,
             dropped_lines: counter(
                 &registry,
                 "log_dropped_lines_total",

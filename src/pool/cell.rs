@@ -1,6 +1,7 @@
 //! What outlives a reload: the health mark of each backend, the count that leads to the next mark,
 //! and the requests that it has. Separate from [`super::Member`], which is made anew with every snapshot.
 
+use super::idle::Idle;
 use super::seats::{Crowd, Seats};
 use crate::model::{Address, BackendId, ServiceId};
 use ahash::AHashMap;
@@ -9,6 +10,7 @@ use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicU32, Ordering};
+use std::time::Instant;
 
 /// What health checks have said of a backend.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -31,6 +33,7 @@ pub struct Cell {
     /// The start of the backend that checks have met last; empty when they were not told.
     incarnation: ArcSwap<Arc<str>>,
     seats: Seats,
+    idle: Idle,
 }
 
 impl Cell {
@@ -41,12 +44,18 @@ impl Cell {
             contrary: AtomicU32::new(0),
             incarnation: ArcSwap::from_pointee(Arc::from("")),
             seats: Seats::default(),
+            idle: Idle::default(),
         }
     }
 
     /// The requests that the backend has.
     pub fn seats(&self) -> &Seats {
         &self.seats
+    }
+
+    /// Connections to the backend that nobody uses.
+    pub fn idle(&self) -> &Idle {
+        &self.idle
     }
 
     /// The mark in force.
@@ -138,6 +147,14 @@ impl Cells {
     /// Those who wait for a backend of `service`.
     pub fn crowd(&self, service: &ServiceId) -> Arc<Crowd> {
         Arc::clone(self.crowds.lock().entry(service.clone()).or_default())
+    }
+
+    /// Closes connections that nobody has used for long.
+    pub fn close_idle(&self, now: Instant) {
+        let cells: Vec<_> = self.backends.lock().values().map(Arc::clone).collect();
+        for cell in cells {
+            cell.idle.sweep(now);
+        }
     }
 
     /// What is known of every backend, for the process that takes over.

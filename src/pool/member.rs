@@ -1,6 +1,7 @@
 //! One backend in one snapshot, with what outlives the snapshot.
 
 use super::cell::{Cell, Health};
+use super::idle::Idle;
 use super::seats::{Crowd, Room, Seats};
 use crate::model::{Backend, Duty};
 use crate::observe::BackendMetrics;
@@ -80,6 +81,11 @@ impl Member {
     /// The requests that it has.
     pub fn seats(&self) -> &Seats {
         self.cell.seats()
+    }
+
+    /// Connections to it that nobody uses.
+    pub fn idle(&self) -> &Idle {
+        self.cell.idle()
     }
 
     /// Those who wait for a backend of its service.

@@ -5,20 +5,24 @@
 
 mod cell;
 mod check;
+mod idle;
 mod member;
 mod members;
 mod probe;
 mod rounds;
 mod seats;
 mod tongue;
+mod wire;
 
 pub use cell::{Cell, Cells, Health, Mark};
 pub use check::{Check, Probe};
+pub use idle::Idle;
 pub use member::{Ability, Encryption, Member};
 pub use members::{Pool, pingora_address};
 pub use rounds::{Rounds, first_round};
 pub use seats::{Crowd, For, Room, Seat, Seats, Waited, wait};
 pub use tongue::{Ends, Tongue};
+pub use wire::Wire;
 
 /// Pools for the tests of this module and of those above it.
 #[cfg(test)]

@@ -1,15 +1,16 @@
 //! `upstream_peer`: carries out the choice of a backend, and waits for one that is full.
 
-use super::company;
+use super::company::{self, Fresh};
 use super::ctx::Ctx;
 use super::decide::{self, Choice, Wish, Within};
-use super::front::ClientIo;
+use super::front::{ClientIo, fresh, set_fresh};
 use super::refusal::Refusal;
 use super::respond::TUNNEL_TIMEOUT;
 use crate::affinity::course::{OnUnhealthy, WhenFull, when_full};
 use crate::model::Cause;
 use crate::pool::{Ends, For, Member, Seat, Waited, pingora_address, wait};
 use crate::snapshot::{Choices, Live, PlaceKey, Rule, Snapshot, Timeouts};
+use pingora::http::RequestHeader;
 use pingora::upstreams::peer::HttpPeer;
 use pingora::{Error, ErrorType, Result};
 use pingora_proxy::Session;
@@ -65,16 +66,29 @@ pub(super) async fn choose(
     Ok(peer)
 }
 
-/// Takes a seat at the backend that is chosen, after a wait where that is the policy.
-async fn find_seat(
-    session: &mut Session,
+/// How far a request gets without a wait.
+pub(super) enum Step {
+    /// There is a backend that serves it.
+    Seated(Seat),
+    /// It is to wait for the backend that it is bound to.
+    WaitFor(Arc<Member>),
+    /// It is to wait for any.
+    WaitForAny,
+}
+
+/// Takes a seat at the backend that is chosen, where there is one.
+pub(super) fn at_once(
+    header: &RequestHeader,
+    remembered: &mut Option<Fresh>,
     ctx: &mut Ctx,
-    snapshot: &Snapshot,
+    rule: &Rule,
     live: &Live,
-) -> std::result::Result<Seat, Refusal> {
-    let rule = ctx.rule.and_then(|at| snapshot.rule(at)).ok_or(Refusal::NoRoute)?;
+) -> std::result::Result<Step, Refusal> {
     loop {
-        let choice = company::choose(session, ctx, rule, live);
+        let (choice, fresh) = company::choose(header, remembered.clone(), ctx, rule, live);
+        if fresh.is_some() {
+            *remembered = fresh;
+        }
         let member = match choice {
             Choice::Bound(member) | Choice::Placed(member) => member,
             Choice::Panic(member) => {
@@ -86,17 +100,47 @@ async fn find_seat(
                 lost(ctx, rule, &member)?;
                 continue;
             }
-            Choice::Full(member) => match full(session, ctx, rule, &member).await? {
-                Some(seat) => return Ok(seat),
+            Choice::Full(member) => match full(ctx, rule, &member)? {
+                Some(()) => return Ok(Step::WaitFor(member)),
                 None => continue,
             },
             Choice::Crowded if ctx.has_waited => return Err(Refusal::Full),
-            Choice::Crowded => return queue(session, ctx, rule).await?.ok_or(Refusal::Full),
+            Choice::Crowded => return Ok(Step::WaitForAny),
             Choice::Nobody => return Err(ctx.last_failure.unwrap_or(Refusal::NoBackend)),
         };
         // another request may have taken the last seat meanwhile
         if let Some(seat) = Seat::take(&member) {
-            return Ok(seat);
+            return Ok(Step::Seated(seat));
+        }
+    }
+}
+
+/// Takes a seat at the backend that is chosen, after a wait where that is the policy.
+async fn find_seat(
+    session: &mut Session,
+    ctx: &mut Ctx,
+    snapshot: &Snapshot,
+    live: &Live,
+) -> std::result::Result<Seat, Refusal> {
+    let rule = ctx.rule.and_then(|at| snapshot.rule(at)).ok_or(Refusal::NoRoute)?;
+    loop {
+        let mut remembered = fresh(session);
+        let before = remembered.clone();
+        let step = at_once(session.req_header(), &mut remembered, ctx, rule, live);
+        if let Some(fresh) = remembered.filter(|fresh| Some(fresh) != before.as_ref()) {
+            set_fresh(session, fresh);
+        }
+        match step? {
+            Step::Seated(seat) => return Ok(seat),
+            Step::WaitFor(member) => {
+                ctx.has_waited = true;
+                let seat = || Seat::take(&member);
+                let waiting = wait(For::Backend(&member), rule.service.room, seat);
+                if let Some(seat) = while_client_stays(session, waiting).await? {
+                    return Ok(seat);
+                }
+            }
+            Step::WaitForAny => return queue(session, ctx, rule).await?.ok_or(Refusal::Full),
         }
     }
 }
@@ -119,13 +163,12 @@ fn lost(ctx: &mut Ctx, rule: &Rule, member: &Arc<Member>) -> std::result::Result
     Ok(())
 }
 
-/// The bound backend is full: waits there, or lets the client go elsewhere.
-async fn full(
-    session: &mut Session,
+/// The bound backend is full: the client waits there (`Some`), or may go elsewhere.
+fn full(
     ctx: &mut Ctx,
     rule: &Rule,
     member: &Arc<Member>,
-) -> std::result::Result<Option<Seat>, Refusal> {
+) -> std::result::Result<Option<()>, Refusal> {
     let Some(stickiness) = &rule.stickiness else { return Ok(None) };
     if let Some(bond) = &mut ctx.bond
         && let Some(here) = bond.until_then.take()
@@ -136,10 +179,7 @@ async fn full(
     }
     let what = when_full(stickiness.policies.on_full, ctx.has_waited);
     if what == WhenFull::Wait {
-        ctx.has_waited = true;
-        let seat = || Seat::take(member);
-        let waiting = wait(For::Backend(member), rule.service.room, seat);
-        return while_client_stays(session, waiting).await;
+        return Ok(Some(()));
     }
     ctx.brought = Cause::Full.brought();
     ctx.cause = Some(Cause::Full);

@@ -4,12 +4,11 @@
 use super::choose::wish;
 use super::ctx::Ctx;
 use super::decide::{self, Choice, Wish, Within};
-use super::front::{fresh, set_fresh};
 use crate::affinity::{Joined, Pick};
 use crate::pool::{Ability, Member};
 use crate::snapshot::{Burst, Live, Rule};
 use http::header::USER_AGENT;
-use pingora_proxy::Session;
+use pingora::http::RequestHeader;
 use std::borrow::Cow;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -22,25 +21,29 @@ pub(super) struct Fresh {
     pick: Pick,
 }
 
-/// Chooses for a request; one without a key goes where its company went.
-pub(super) fn choose(session: &Session, ctx: &mut Ctx, rule: &Rule, live: &Live) -> Choice {
+/// Chooses for a request; one without a key goes where its company went. `remembered` is the fresh
+/// binding of its connection; one that is to be remembered instead is handed back.
+pub(super) fn choose(
+    header: &RequestHeader,
+    remembered: Option<Fresh>,
+    ctx: &mut Ctx,
+    rule: &Rule,
+    live: &Live,
+) -> (Choice, Option<Fresh>) {
     let burst = rule.stickiness.as_ref().map(|stickiness| stickiness.burst);
     let burst = burst.filter(|burst| burst.same_connection || burst.window_ms > 0);
     // whatever it brought holds no longer, or it brought nothing
     let is_new = ctx.bond.is_none() && ctx.cause.is_some() && ctx.stamps;
     let mut buffer = [0; 16];
     let Some(burst) = burst.filter(|_| is_new) else {
-        return decide::choose(wish(ctx, rule, &mut buffer));
+        return (decide::choose(wish(ctx, rule, &mut buffer)), None);
     };
-    let (choice, pick) = together(session, ctx, rule, live, burst);
-    if let Some(pick) = pick {
+    let (choice, pick) = together(header, remembered, ctx, rule, live, burst);
+    let fresh = pick.map(|pick| {
         ctx.tag = Some(pick.tag);
-        let fresh = Fresh { target: target(ctx, rule).into(), client: ctx.client, pick };
-        if burst.same_connection {
-            set_fresh(session, fresh);
-        }
-    }
-    choice
+        Fresh { target: target(ctx, rule).into(), client: ctx.client, pick }
+    });
+    (choice, fresh.filter(|_| burst.same_connection))
 }
 
 /// The service, and the version where only one may serve: requests for two are no company.
@@ -54,7 +57,8 @@ fn target<'t>(ctx: &Ctx, rule: &'t Rule) -> Cow<'t, str> {
 }
 
 fn together(
-    session: &Session,
+    header: &RequestHeader,
+    remembered: Option<Fresh>,
     ctx: &Ctx,
     rule: &Rule,
     live: &Live,
@@ -70,8 +74,7 @@ fn together(
     let wish = wish(ctx, rule, &mut buffer);
     let with = |company: Option<&Arc<Member>>| decide::choose(Wish { company, ..wish });
     let target = target(ctx, rule);
-    let on_connection = fresh(session);
-    let on_connection = on_connection.filter(|fresh| {
+    let on_connection = remembered.filter(|fresh| {
         burst.same_connection && *fresh.target == *target && fresh.client == ctx.client
     });
     if let Some(fresh) = on_connection
@@ -79,7 +82,7 @@ fn together(
     {
         return (with(Some(company)), Some(fresh.pick));
     }
-    let agent = session.req_header().headers.get(USER_AGENT).map(http::HeaderValue::as_bytes);
+    let agent = header.headers.get(USER_AGENT).map(http::HeaderValue::as_bytes);
     let key = live.bursts.key(&target, ctx.client, agent);
     let now = ctx.arrived.saturating_duration_since(live.started).as_millis();
     let now = u64::try_from(now).unwrap_or(u64::MAX);

@@ -62,16 +62,25 @@ fn out_of_resources(error: &Error) -> bool {
 pub(super) fn while_proxying(
     session: &mut Session,
     ctx: &mut Ctx,
+    error: Box<Error>,
+    reused: bool,
+) -> Box<Error> {
+    let untouched = final_response(session).is_none() && !session.as_ref().retry_buffer_truncated();
+    let repeatable = untouched && session.req_header().method.is_idempotent();
+    after_sending(ctx, error, repeatable, reused)
+}
+
+/// The same where it is known whether the request is `repeatable`.
+pub(super) fn after_sending(
+    ctx: &mut Ctx,
     mut error: Box<Error>,
+    repeatable: bool,
     reused: bool,
 ) -> Box<Error> {
     let by_backend = *error.esource() == ErrorSource::Upstream;
     let in_time = !matches!(error.etype(), ErrorType::ReadTimedout | ErrorType::WriteTimedout);
-    let untouched = final_response(session).is_none() && !session.as_ref().retry_buffer_truncated();
-    let repeatable = session.req_header().method.is_idempotent();
     let retry = by_backend
         && in_time
-        && untouched
         && repeatable
         && ctx.refusal.is_none()
         && ctx.late_failures < LATE_RETRIES;

@@ -9,8 +9,11 @@ use crate::observe::AccessLine;
 use crate::routing::host;
 use crate::snapshot::Live;
 use http::header::HOST;
+use pingora::http::RequestHeader;
 use pingora_proxy::Session;
+use std::time::Duration;
 
+/// Ends a request of `session`.
 pub(super) fn finish(session: &mut Session, ctx: &Ctx, live: &Live) {
     if !session.as_downstream_mut().is_body_done() {
         // the rest of the body would be taken for the next header
@@ -20,10 +23,27 @@ pub(super) fn finish(session: &mut Session, ctx: &Ctx, live: &Live) {
         io.request_is_over();
     }
     let status = final_response(session).map_or(0, |response| response.status.as_u16());
-    let duration = clock::monotonic_now().saturating_duration_since(ctx.arrived);
+    let took = clock::monotonic_now().saturating_duration_since(ctx.arrived);
     if let Some(streams) = Streams::of(session) {
-        streams.note_end(ctx.refusal == Some(Refusal::ClientGone), duration);
+        streams.note_end(ctx.refusal == Some(Refusal::ClientGone), took);
     }
+    let bytes = session.body_bytes_sent() as u64 + ctx.tunnelled;
+    record(session.req_header(), Outcome { status, bytes, took }, ctx, live);
+}
+
+/// What became of a request.
+#[derive(Clone, Copy)]
+pub(super) struct Outcome {
+    /// 0: the client has got no answer.
+    pub(super) status: u16,
+    /// Of the body.
+    pub(super) bytes: u64,
+    pub(super) took: Duration,
+}
+
+/// Counts a request that has ended, and writes its line.
+pub(super) fn record(header: &RequestHeader, outcome: Outcome, ctx: &Ctx, live: &Live) {
+    let Outcome { status, bytes, took: duration } = outcome;
     let verdict = Verdict { brought: ctx.brought, did: ctx.did };
     let refusal = ctx.refusal.map(|refusal| refusal.answer().reason);
     if let Some(reason) = refusal {
@@ -43,7 +63,6 @@ pub(super) fn finish(session: &mut Session, ctx: &Ctx, live: &Live) {
     if !live.access_log.is_on() {
         return;
     }
-    let header = session.req_header();
     let sent_host = header.headers.get(HOST).and_then(|host| host.to_str().ok());
     let rule = ctx.rule();
     let backend = ctx.backend.as_ref().map(|member| &member.backend);
@@ -55,7 +74,7 @@ pub(super) fn finish(session: &mut Session, ctx: &Ctx, live: &Live) {
         // a key in it is a secret, be it ours or the application's
         path: &ctx.snapshot.bare_path(header.uri.path()),
         status,
-        bytes: session.body_bytes_sent() as u64 + ctx.tunnelled,
+        bytes,
         duration,
         rule: rule.map_or("", |rule| rule.id.as_str()),
         service: rule.map_or("", |rule| rule.service.pool.service.as_str()),

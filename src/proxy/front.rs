@@ -23,16 +23,18 @@ pub(super) use streams::Streams;
 
 use super::Gateway;
 use super::company::Fresh;
+use super::hot::{self, Ended};
 use crate::snapshot::{Door, Live};
 use crate::tls::{HandshakeError, Inbound};
 use pingora_core::apps::{HttpServerApp, ServerApp};
 use pingora_core::protocols::l4::socket::SocketAddr;
-use pingora_core::protocols::{ALPN, GetSocketDigest, Ssl, Stream};
+use pingora_core::protocols::{ALPN, GetSocketDigest, Shutdown, Ssl, Stream};
 use pingora_core::server::ShutdownWatch;
 use pingora_proxy::{HttpProxy, Session};
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::sync::watch;
 
 /// How long a stopping listener leaves idle kept-alive connections open: a request may already be
 /// on its way there.
@@ -48,6 +50,8 @@ pub struct Front {
     key: Arc<str>,
     /// For clients that came just before a reload removed the listener.
     first: Door,
+    /// Turns true when idle connections are to be closed.
+    parting: watch::Sender<bool>,
 }
 
 impl Front {
@@ -60,7 +64,8 @@ impl Front {
         key: Arc<str>,
     ) -> Self {
         let first = live.pin().doors.get(&key).cloned().unwrap_or_default();
-        Self { proxy, live, census, key, first }
+        let parting = watch::Sender::new(false);
+        Self { proxy, live, census, key, first, parting }
     }
 
     /// Shakes hands where the listener speaks TLS; `None`: the client was not let in. Runs in the
@@ -115,7 +120,15 @@ impl Front {
     /// Serves a connection until it ends. `closing` turns true when the listener has closed.
     pub async fn serve(&self, stream: Stream, open: Open, closing: &ShutdownWatch) {
         match self.let_in(stream, open).await {
-            Some((io, Version::Http1)) => {
+            Some((mut io, Version::Http1)) => {
+                if self.live.pin().hot_path {
+                    let parting = self.parting.subscribe();
+                    let ended = hot::serve(&mut io, &self.live, closing, parting).await;
+                    if ended == Ended::Closed {
+                        io.shutdown().await;
+                        return;
+                    }
+                }
                 ServerApp::process_new(&self.proxy, Box::new(io), closing).await;
             }
             Some((mut io, Version::Http2)) => {
@@ -156,6 +169,7 @@ impl Front {
             }
         };
         let _ = tokio::time::timeout(LAME_DUCK, patience).await;
+        self.parting.send_replace(true);
         self.proxy.http_cleanup().await;
     }
 }

@@ -28,6 +28,7 @@ mod fail;
 mod finish;
 mod front;
 mod grpc;
+mod hot;
 mod links;
 mod private;
 mod receive;
@@ -49,6 +50,7 @@ use pingora::upstreams::peer::HttpPeer;
 use pingora::{Error, Result};
 use pingora_core::connectors::TransportConnector;
 use pingora_proxy::{FailToProxy, ProxyHttp, Session};
+use receive::Origin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -86,7 +88,8 @@ impl ProxyHttp for Gateway {
         if challenge::answered(session, ctx, &self.live.challenges).await? {
             return Ok(true);
         }
-        match receive::receive(session, ctx, &self.live) {
+        let origin = Origin::of(session);
+        match receive::receive(session.req_header_mut(), origin, ctx, &self.live) {
             Ok(()) if ctx.handshakes => {
                 tunnel::take_over(session, ctx, &self.live, &self.connector).await?;
                 Ok(true)
@@ -119,7 +122,8 @@ impl ProxyHttp for Gateway {
         request: &mut RequestHeader,
         ctx: &mut Ctx,
     ) -> Result<()> {
-        receive::sign(session, request, ctx)
+        let tls = receive::tls(session);
+        receive::sign(request, session.req_header().version, tls.as_deref(), ctx)
     }
 
     async fn request_body_filter(
@@ -138,7 +142,7 @@ impl ProxyHttp for Gateway {
         response: &mut ResponseHeader,
         ctx: &mut Ctx,
     ) -> Result<()> {
-        respond::respond(session, response, ctx, &self.live)
+        respond::to_session(session, response, ctx, &self.live)
     }
 
     fn response_body_filter(

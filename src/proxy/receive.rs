@@ -33,6 +33,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 static X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+const FAILOVER: &str = "X-Affinity-Failover";
 const VIA_HTTP_1_0: HeaderValue = HeaderValue::from_static("1.0 stickfast");
 const VIA_HTTP_1_1: HeaderValue = HeaderValue::from_static("1.1 stickfast");
 const VIA_HTTP_2: HeaderValue = HeaderValue::from_static("2 stickfast");
@@ -62,6 +63,24 @@ pub(super) fn set_limits(session: &mut Session, ctx: &Ctx) {
     }
 }
 
+/// What the connection of a request tells of it.
+pub(super) struct Origin {
+    /// The other end.
+    pub(super) peer: IpAddr,
+    /// What the handshake has told; `None` where nothing is encrypted.
+    pub(super) tls: Option<Arc<SslDigest>>,
+    /// Whether a body is still to come.
+    pub(super) has_body: bool,
+}
+
+impl Origin {
+    /// Of a session's.
+    pub(super) fn of(session: &mut Session) -> Self {
+        let has_body = !session.as_downstream_mut().is_body_done();
+        Self { peer: peer(session), tls: tls(session), has_body }
+    }
+}
+
 /// The most that is written of an answer at once, as Pingora reads it from backends.
 const PIECE: u64 = 64 * 1024;
 
@@ -79,18 +98,16 @@ fn patience_with_readers(limits: &Limits) -> Duration {
 
 /// Makes a request ready for its backend.
 pub(super) fn receive(
-    session: &mut Session,
+    header: &mut RequestHeader,
+    origin: Origin,
     ctx: &mut Ctx,
     live: &Live,
 ) -> std::result::Result<(), Refusal> {
-    let peer = peer(session);
-    let tls = tls(session);
+    let Origin { peer, tls, has_body } = origin;
     // before anything looks at headers
-    tell_subject(session.req_header_mut(), &ctx.snapshot.doors.told, tls.as_deref())?;
-    fields_of_http2(session.req_header_mut())?;
-    ctx.streams =
-        grpc::is_call(session.req_header()) || !session.as_downstream_mut().is_body_done();
-    let header = session.req_header();
+    tell_subject(header, &ctx.snapshot.doors.told, tls.as_deref())?;
+    fields_of_http2(header)?;
+    ctx.streams = grpc::is_call(header) || has_body;
     let trusted = ctx.snapshot.trusted.contains(peer);
     ctx.client = client_address(peer, &header.headers, &ctx.snapshot.trusted);
     ctx.https = came_by_https(trusted, &header.headers, tls.is_some());
@@ -119,7 +136,6 @@ pub(super) fn receive(
     let forwarded =
         Forwarded::plan(peer, trusted, &header.headers, scheme, Some(host_as_sent.clone()));
 
-    let header = session.req_header_mut();
     if let Some(path) = path {
         header.set_uri(path.parse().map_err(|_| Refusal::BadRequest)?);
     }
@@ -252,21 +268,36 @@ fn ask_for_plain_text(header: &mut RequestHeader) -> std::result::Result<(), Ref
 
 /// The headers that a client could take away again by naming them in `Connection`; put in when
 /// Pingora has carried that out.
-pub(super) fn sign(session: &Session, request: &mut RequestHeader, ctx: &Ctx) -> Result<()> {
+pub(super) fn sign(
+    request: &mut RequestHeader,
+    version: http::Version,
+    tls: Option<&SslDigest>,
+    ctx: &Ctx,
+) -> Result<()> {
     request.insert_header(X_REQUEST_ID.clone(), ctx.request_id.as_str())?;
-    let via = match session.req_header().version {
+    let via = match version {
         http::Version::HTTP_10 => VIA_HTTP_1_0,
         http::Version::HTTP_2 => VIA_HTTP_2,
         _ => VIA_HTTP_1_1,
     };
     request.append_header(VIA, via)?;
-    if let Some(tls) = tls(session)
-        && let Some((subject, name)) = Secured::of(&tls).subject
+    if let Some(tls) = tls
+        && let Some((subject, name)) = Secured::of(tls).subject
     {
         request.insert_header(name.to_owned(), subject)?;
     }
+    tell_failover(request, ctx)
+}
+
+/// The same for another try.
+pub(super) fn sign_again(request: &mut RequestHeader, ctx: &Ctx) -> Result<()> {
+    request.remove_header(FAILOVER);
+    tell_failover(request, ctx)
+}
+
+fn tell_failover(request: &mut RequestHeader, ctx: &Ctx) -> Result<()> {
     if let Some(told) = failover(ctx) {
-        request.insert_header("X-Affinity-Failover", told)?;
+        request.insert_header(FAILOVER, told)?;
     }
     Ok(())
 }
@@ -306,7 +337,7 @@ pub(super) fn count_body(
 }
 
 /// What the handshake has told; `None` on a connection that is not encrypted.
-fn tls(session: &Session) -> Option<Arc<SslDigest>> {
+pub(super) fn tls(session: &Session) -> Option<Arc<SslDigest>> {
     session.digest().and_then(|digest| digest.ssl_digest.clone())
 }
 

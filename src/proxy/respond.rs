@@ -12,9 +12,9 @@ use crate::model::{Did, clock};
 use crate::routing::subset::Named;
 use crate::snapshot::{Live, Place, Rule, Text};
 use http::header::{CACHE_CONTROL, SET_COOKIE, TRANSFER_ENCODING};
-use http::{StatusCode, Version};
+use http::{Method, StatusCode, Version};
 use pingora::Result;
-use pingora::http::ResponseHeader;
+use pingora::http::{RequestHeader, ResponseHeader};
 use pingora_proxy::Session;
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,8 +22,36 @@ use std::time::Duration;
 /// An upgraded connection may be silent for this long, as in HAProxy's usual `timeout tunnel`.
 pub(super) const TUNNEL_TIMEOUT: Duration = Duration::from_hours(1);
 
-pub(super) fn respond(
+/// Makes a response ready for the client of `session`.
+pub(super) fn to_session(
     session: &mut Session,
+    response: &mut ResponseHeader,
+    ctx: &mut Ctx,
+    live: &Live,
+) -> Result<()> {
+    if session.is_upgrade_req() && !is_interim(response) {
+        if response.status == StatusCode::SWITCHING_PROTOCOLS {
+            session.set_read_timeout(Some(TUNNEL_TIMEOUT));
+        }
+        if let Some(io) = ClientIo::of(session) {
+            io.upgrade_is_answered();
+        }
+    }
+    respond(session.req_header(), response, ctx, live)?;
+    if session.req_header().version == Version::HTTP_10
+        && !is_interim(response)
+        && response.headers.contains_key(TRANSFER_ENCODING)
+    {
+        // such a client knows no chunks: the end of the connection is that of the body
+        response.remove_header(&TRANSFER_ENCODING);
+        session.set_keepalive(None);
+    }
+    Ok(())
+}
+
+/// Makes a response ready for the client that has sent `request`.
+pub(super) fn respond(
+    request: &RequestHeader,
     response: &mut ResponseHeader,
     ctx: &mut Ctx,
     live: &Live,
@@ -35,35 +63,20 @@ pub(super) fn respond(
     if is_interim(response) {
         return Ok(());
     }
-    if session.is_upgrade_req() {
-        if response.status == StatusCode::SWITCHING_PROTOCOLS {
-            session.set_read_timeout(Some(TUNNEL_TIMEOUT));
-        }
-        if let Some(io) = ClientIo::of(session) {
-            io.upgrade_is_answered();
-        }
-    }
     let snapshot = Arc::clone(&ctx.snapshot);
     let Some(rule) = ctx.rule.and_then(|at| snapshot.rule(at)) else { return Ok(()) };
     expose(rule, response, ctx)?;
-    if write(session, response, rule, ctx, live)?
-        && let Some(value) = private(&session.req_header().method, response)
+    if write(&request.method, response, rule, ctx, live)?
+        && let Some(value) = private(&request.method, response)
     {
         response.insert_header(CACHE_CONTROL, value)?;
-    }
-    if session.req_header().version == Version::HTTP_10
-        && response.headers.contains_key(TRANSFER_ENCODING)
-    {
-        // such a client knows no chunks: the end of the connection is that of the body
-        response.remove_header(&TRANSFER_ENCODING);
-        session.set_keepalive(None);
     }
     Ok(())
 }
 
 /// Writes what concerns this client alone; tells whether there is anything.
 fn write(
-    session: &Session,
+    method: &Method,
     response: &mut ResponseHeader,
     rule: &Rule,
     ctx: &mut Ctx,
@@ -112,7 +125,6 @@ fn write(
     if let Some((at, _, place)) = in_url
         && let Some(text) = url_key(ctx, &stamp, || key(Text::Carrier(at)))
     {
-        let method = &session.req_header().method;
         let any = links::rewrite(rule, place, &text, method, response, ctx)?;
         wrote |= any && stamp != Stamp::Nothing;
         private |= any;

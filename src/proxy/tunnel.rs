@@ -72,7 +72,8 @@ async fn serve(
     };
     let malformed = || Error::explain(ErrorType::InvalidHTTPHeader, "nominated").into_down();
     let mut request = websocket::for_backend(session.req_header()).map_err(|_| malformed())?;
-    receive::sign(session, &mut request, ctx)?;
+    let tls = receive::tls(session);
+    receive::sign(&mut request, session.req_header().version, tls.as_deref(), ctx)?;
     backend.write_timeout = Some(timeouts.write);
     backend.read_timeout = Some(timeouts.read);
     backend.write_request_header(Box::new(request)).await.map_err(Error::into_up)?;
@@ -94,7 +95,7 @@ async fn serve(
         head.set_version(Version::HTTP_11);
         head.insert_header(TRANSFER_ENCODING, HeaderValue::from_static("chunked"))?;
     }
-    respond::respond(session, &mut head, ctx, live)?;
+    respond::to_session(session, &mut head, ctx, live)?;
     session.write_response_header(head, ends).await.map_err(Error::into_down)?;
     body(session, ctx, &mut backend, ends).await
 }
@@ -124,7 +125,7 @@ async fn answer(
         if !is_interim(&head) {
             return Ok((head, ends));
         }
-        respond::respond(session, &mut head, ctx, live)?;
+        respond::to_session(session, &mut head, ctx, live)?;
         session.write_response_header(head, false).await.map_err(Error::into_down)?;
     }
 }
@@ -165,7 +166,7 @@ async fn tunnel(
     mut backend: BackendSession,
     mut head: Box<ResponseHeader>,
 ) -> Result<()> {
-    respond::respond(session, &mut head, ctx, live)?;
+    respond::to_session(session, &mut head, ctx, live)?;
     session.write_response_header(head, false).await.map_err(Error::into_down)?;
     let early_of_client = at_hand(session.as_downstream_mut().read_request_body()).await;
     let early_of_backend = at_hand(backend.read_body_bytes()).await;

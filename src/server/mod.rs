@@ -36,7 +36,7 @@ pub(crate) use generated_key::kept_key;
 pub use handover::Program;
 pub use load::{Environment, Files, LoadError, check};
 
-use crate::admin::{Admin, Desk, Guard, Hours};
+use crate::admin::{Admin, Desk, Guard, Hours, Order};
 use crate::affinity::Learned;
 use crate::config::{self, Config, LogFormat, LogLevel, LogOutput, Threads};
 use crate::model::Address;
@@ -218,16 +218,7 @@ fn serve(
     let certificates = CertificateFiles::new(Arc::clone(&live));
     pingora.add_service(background_service("certificates", certificates));
     pingora.add_service(background_service("sweep", Sweep::new(Arc::clone(&live))));
-    let desk = Desk {
-        live: Arc::clone(&live),
-        guard: guard(&config.admin),
-        config: Arc::clone(&in_force),
-        generated_key: {
-            let key = Arc::clone(&key);
-            Box::new(move || key.in_use())
-        },
-        orders: order,
-    };
+    let desk = desk(&config.admin, &live, &in_force, &key, order);
     let hours = Hours { open: admin_open, closing: admin_closing, closed: admin_has_closed };
     pingora.add_service(background_service("admin", Admin::new(desk, hours, admin)));
     let stop = Stop::new(stop::Parts {
@@ -269,6 +260,24 @@ fn serve(
         tracing::warn!(lines = diagnostics.dropped(), "standard error was blocked: lines are lost");
     }
     Ok(())
+}
+
+/// Where operators come with their questions and orders.
+fn desk(
+    admin: &config::Admin,
+    live: &Arc<Live>,
+    in_force: &Arc<ArcSwap<Config>>,
+    key: &Arc<GeneratedKey>,
+    orders: mpsc::Sender<Order>,
+) -> Desk {
+    let key = Arc::clone(key);
+    Desk {
+        live: Arc::clone(live),
+        guard: guard(admin),
+        config: Arc::clone(in_force),
+        generated_key: Box::new(move || key.in_use()),
+        orders,
+    }
 }
 
 /// What the process holds for as long as it lives, with what the one before it has left.

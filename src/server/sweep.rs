@@ -50,6 +50,7 @@ impl BackgroundService for Sweep {
         let mut hand = Hand::default();
         loop {
             self.sweep(&mut hand).await;
+            self.live.cells.close_idle(clock::monotonic_now());
             tokio::select! {
                 () = tokio::time::sleep(PAUSE) => {}
                 _ = end_of_process.changed() => return,

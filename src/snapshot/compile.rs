@@ -132,6 +132,7 @@ pub fn compile(config: &Config, around: &Surroundings<'_>) -> Result<Snapshot, F
         rules: rules.into(),
         for_handshakes: twins.into(),
         handshakes,
+        hot_path: config.server.hot_path,
         websocket: websocket(config.websocket),
         services: in_order.into(),
         service_header,

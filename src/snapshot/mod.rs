@@ -67,6 +67,8 @@ pub struct Snapshot {
     pub trusted: TrustedProxies,
     /// What a client may take.
     pub limits: Limits,
+    /// Whether plain requests go the short way.
+    pub hot_path: bool,
     /// Connections that outlive a request.
     pub websocket: WebSocket,
     /// Listeners.

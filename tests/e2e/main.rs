@@ -25,6 +25,7 @@ mod balancing;
 mod burst;
 mod curl;
 mod cookies;
+mod drivers;
 mod explain;
 mod failures;
 mod forwarding;

@@ -80,6 +80,17 @@ impl ClientIo {
         Ok(start == *HTTP2)
     }
 
+    /// Has what was read already read again, by whoever reads next.
+    pub(in crate::proxy) fn put_back(&mut self, read: Vec<u8>) {
+        self.progress.is_put_back(!read.is_empty());
+        self.peeked = read;
+    }
+
+    /// A header is at hand, at least in part.
+    pub(in crate::proxy) fn header_is_at_hand(&self) {
+        self.progress.header_is_at_hand();
+    }
+
     /// From here on it is not one request after the other.
     pub(super) fn carries_streams(&mut self) {
         self.chatter = Some(Box::new(Chatter::new(clock::monotonic_now())));
@@ -192,7 +203,8 @@ impl ClientIo {
         });
     }
 
-    fn peer(&self) -> IpAddr {
+    /// The other end.
+    pub(in crate::proxy) fn peer(&self) -> IpAddr {
         let digest = self.get_socket_digest();
         match digest.as_ref().and_then(|digest| digest.peer_addr()) {
             Some(SocketAddr::Inet(address)) => address.ip().to_canonical(),

@@ -109,6 +109,18 @@ impl Progress {
         self.enter(REFUSED);
     }
 
+    /// What was read and not used will be read again; `any`: there is something.
+    pub(super) fn is_put_back(&mut self, any: bool) {
+        self.header = (0, 0);
+        self.begun = any;
+        self.enter(if any { HEADER } else { IDLE });
+    }
+
+    /// A header is at hand, at least in part.
+    pub(super) fn header_is_at_hand(&self) {
+        self.enter(HEADER);
+    }
+
     /// What was read so far will be read again.
     pub(super) fn forget_header(&mut self) {
         self.header = (0, 0);

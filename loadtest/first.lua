@@ -1,5 +1,5 @@
--- Clients that come once: a new connection and no cookie for every request, so that each one is
--- balanced, bound and given a key. Counts the answers that brought none.
+-- Checks before the load: clients that come once, without a cookie, over a new connection each. Each
+-- has to be given a cookie; counts the answers that brought none.
 
 wrk.headers["Connection"] = "close"
 
@@ -14,6 +14,10 @@ function done()
     for _, thread in ipairs(threads) do without_key = without_key + thread:get("unkeyed") end
     print("answers without a key: " .. without_key)
     print("violations: " .. without_key)
+end
+
+function init(args)
+    for _, argument in ipairs(args) do wrk.headers["Host"] = argument:match("^host=(.*)$") end
 end
 
 unkeyed = 0 -- of one thread; a global, because `done` can read no others

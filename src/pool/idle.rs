@@ -1,0 +1,137 @@
+//! Connections to one backend that nobody uses at the moment. Each thread gives and takes at a place
+//! of its own, so that no two of them wait for each other, or pass a cache line back and forth.
+
+use super::wire::Wire;
+use parking_lot::Mutex;
+use std::cell::Cell;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+/// How long a connection is kept when nobody uses it.
+const KEPT: Duration = Duration::from_mins(1);
+
+/// Places; threads beyond that share them.
+const SHARDS: usize = 16;
+
+/// Connections of one place.
+const MOST: usize = 512;
+
+/// Those to one backend.
+#[derive(Debug, Default)]
+pub struct Idle {
+    shards: [Shard; SHARDS],
+}
+
+#[derive(Debug, Default)]
+#[repr(align(64))]
+struct Shard(Mutex<Vec<Kept>>);
+
+#[derive(Debug)]
+struct Kept {
+    wire: Wire,
+    since: Instant,
+}
+
+thread_local! {
+    static OWN: Cell<usize> = const { Cell::new(usize::MAX) };
+}
+static THREADS: AtomicUsize = AtomicUsize::new(0);
+
+fn own() -> usize {
+    OWN.with(|own| {
+        if own.get() == usize::MAX {
+            own.set(THREADS.fetch_add(1, Ordering::Relaxed) % SHARDS);
+        }
+        own.get()
+    })
+}
+
+impl Idle {
+    /// One that was used last of all and is still good, if there is one.
+    pub fn take(&self, now: Instant) -> Option<Wire> {
+        let own = own();
+        let (later, first) = self.shards.split_at(own);
+        let mut shards = first.iter().chain(later);
+        shards.find_map(|shard| {
+            let mut kept = shard.0.lock();
+            while let Some(Kept { wire, since }) = kept.pop() {
+                if now.saturating_duration_since(since) >= KEPT {
+                    // those below are older still
+                    kept.clear();
+                } else if wire.is_quiet() {
+                    return Some(wire);
+                }
+            }
+            None
+        })
+    }
+
+    /// Keeps one for later.
+    pub fn put(&self, wire: Wire, now: Instant) {
+        if let Some(shard) = self.shards.get(own()) {
+            let mut kept = shard.0.lock();
+            if kept.len() < MOST {
+                kept.push(Kept { wire, since: now });
+            }
+        }
+    }
+
+    /// Closes those that nobody has used for long, or that the other end has closed.
+    pub fn sweep(&self, now: Instant) {
+        for shard in &self.shards {
+            let fresh = |kept: &Kept| {
+                now.saturating_duration_since(kept.since) < KEPT && kept.wire.is_quiet()
+            };
+            shard.0.lock().retain(fresh);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{Address, clock};
+    use tokio::io::AsyncWriteExt;
+    use tokio::net::TcpListener;
+
+    async fn pair() -> (Wire, tokio::net::TcpStream) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = Address::from(listener.local_addr().unwrap());
+        let (wire, other) = tokio::join!(Wire::connect(&address), listener.accept());
+        (wire.unwrap(), other.unwrap().0)
+    }
+
+    #[tokio::test]
+    async fn what_was_kept_is_taken_once() {
+        let (idle, now) = (Idle::default(), clock::monotonic_now());
+        let (wire, _other) = pair().await;
+        idle.put(wire, now);
+        assert!(idle.take(now).is_some());
+        assert!(idle.take(now).is_none());
+    }
+
+    #[tokio::test]
+    async fn one_that_the_other_end_has_left_is_not_taken() {
+        let (idle, now) = (Idle::default(), clock::monotonic_now());
+        let (wire, other) = pair().await;
+        let (told, mut telling) = pair().await;
+        telling.write_all(b"408").await.unwrap();
+        drop(other);
+        for wire in [&wire, &told] {
+            let Wire::Tcp(stream) = wire else { panic!() };
+            stream.readable().await.unwrap();
+        }
+        idle.put(wire, now);
+        idle.put(told, now);
+        assert!(idle.take(now).is_none());
+    }
+
+    #[tokio::test]
+    async fn one_that_was_kept_for_long_is_closed() {
+        let (idle, now) = (Idle::default(), clock::monotonic_now());
+        let (wire, _other) = pair().await;
+        idle.put(wire, now);
+        idle.sweep(now + KEPT);
+        assert!(idle.take(now).is_none());
+    }
+}

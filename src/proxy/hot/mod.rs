@@ -1,0 +1,174 @@
+//! The short way: requests that need nothing special, served on the client's connection and one to
+//! the backend, without Pingora between. It asks the same functions as Pingora's hooks do
+//! (`receive`, `choose`, `respond`, `fail`, `answer`, `finish`); what it cannot do it leaves to them
+//! before anything is used up.
+//!
+//! ```text
+//!  ClientIo ─► head: plain? ─┬► exchange: receive ─► choose ─► wire ─► respond ─► body ─► finish ─┐
+//!      ▲                     └► Pingora, with every byte that was read                            │
+//!      └──────────────────────────────────────────────────────────────────────────────────────────┘
+//! ```
+
+mod alarm;
+mod body;
+mod exchange;
+mod head;
+mod links;
+mod scratch;
+mod trouble;
+
+use super::company::Fresh;
+use super::front::ClientIo;
+use crate::model::clock;
+use crate::snapshot::Live;
+use alarm::Alarm;
+use exchange::{After, Exchange};
+use head::Head;
+use pingora_core::protocols::Ssl;
+use pingora_core::protocols::tls::SslDigest;
+use pingora_core::server::ShutdownWatch;
+use scratch::Scratch;
+use std::future::poll_fn;
+use std::io;
+use std::net::IpAddr;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Instant;
+use tokio::io::{AsyncRead, ReadBuf};
+use tokio::sync::watch;
+
+/// What is read of a connection before any of it is used: the longest header.
+const MOST: usize = 1 << 20;
+/// Room for what was read that is kept from one request to the next.
+const KEPT: usize = 8 * 1024;
+
+/// How it ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Ended {
+    /// The connection is done with.
+    Closed,
+    /// The next request is one for Pingora.
+    NotOurs,
+}
+
+/// A client's connection.
+pub(super) struct Conn<'c> {
+    io: &'c mut ClientIo,
+    peer: IpAddr,
+    tls: Option<Arc<SslDigest>>,
+    /// What was read and is not used up.
+    inbox: Vec<u8>,
+    /// What is to be written.
+    out: Vec<u8>,
+    alarm: Alarm,
+    /// The binding that an earlier request without a key was given.
+    fresh: Option<Fresh>,
+    /// Requests so far.
+    served: u32,
+    /// Whether the listener has closed.
+    closing: &'c ShutdownWatch,
+}
+
+impl Conn<'_> {
+    fn is_closing(&self) -> bool {
+        // it is told once; an error: its door is gone
+        self.closing.has_changed().unwrap_or(true)
+    }
+
+    /// Reads what there is; `Ok(0)`: the client has left.
+    fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        let mut scratch = Scratch::take();
+        let mut buffer = ReadBuf::new(&mut scratch);
+        match Pin::new(&mut *self.io).poll_read(cx, &mut buffer) {
+            Poll::Ready(Ok(())) => {
+                self.inbox.extend_from_slice(buffer.filled());
+                Poll::Ready(Ok(buffer.filled().len()))
+            }
+            Poll::Ready(Err(why)) => Poll::Ready(Err(why)),
+            Poll::Pending => Poll::Pending,
+        }
+    }
+
+    /// More of the next request; `false` when none is to come.
+    async fn more(&mut self, parting: &mut watch::Receiver<bool>) -> bool {
+        let mut parting = std::pin::pin!(parting.wait_for(|parting| *parting));
+        poll_fn(|cx| match self.poll_read(cx) {
+            Poll::Ready(read) => Poll::Ready(read.is_ok_and(|read| read > 0)),
+            Poll::Pending => {
+                // once it has begun, the deadline for headers counts
+                let idle = self.inbox.is_empty();
+                let over = idle
+                    && (self.alarm.poll(cx).is_ready() || parting.as_mut().poll(cx).is_ready());
+                if over { Poll::Ready(false) } else { Poll::Pending }
+            }
+        })
+        .await
+    }
+
+    /// Forgets what was used up.
+    fn use_up(&mut self, length: usize) {
+        self.inbox.drain(..length.min(self.inbox.len()));
+        if self.inbox.is_empty() && self.inbox.capacity() > KEPT {
+            self.inbox = Vec::new();
+        }
+        if self.out.capacity() > KEPT {
+            self.out = Vec::new();
+        }
+    }
+}
+
+/// Serves a connection for as long as its requests are plain. `parting` turns true when idle
+/// connections are to be closed.
+pub(super) async fn serve(
+    io: &mut ClientIo,
+    live: &Arc<Live>,
+    closing: &ShutdownWatch,
+    mut parting: watch::Receiver<bool>,
+) -> Ended {
+    let now = clock::monotonic_now();
+    let (peer, tls) = (io.peer(), io.get_ssl_digest());
+    let (inbox, out) = (Vec::new(), Vec::new());
+    let alarm = Alarm::new(now);
+    let mut conn = Conn { io, peer, tls, inbox, out, alarm, fresh: None, served: 0, closing };
+    loop {
+        let request = match head::request(&conn.inbox) {
+            Head::Whole(request) => request,
+            Head::Partial if conn.inbox.len() < MOST => {
+                if conn.more(&mut parting).await {
+                    continue;
+                }
+                return Ended::Closed;
+            }
+            Head::Partial | Head::Odd => break,
+        };
+        match Exchange::new(&mut conn, request, live).run().await {
+            After::NotOurs => break,
+            After::Close => {
+                conn.io.request_is_over();
+                return Ended::Closed;
+            }
+            After::Next(now) => {
+                conn.io.request_is_over();
+                conn.next(live, now);
+            }
+        }
+    }
+    if let Some(fresh) = conn.fresh.take() {
+        conn.io.set_fresh(fresh);
+    }
+    let unused = std::mem::take(&mut conn.inbox);
+    conn.io.put_back(unused);
+    Ended::NotOurs
+}
+
+impl Conn<'_> {
+    /// Turns to the next request.
+    fn next(&mut self, live: &Live, now: Instant) {
+        self.served = self.served.saturating_add(1);
+        self.alarm.set(now + live.pin().limits.idle_timeout);
+        if !self.inbox.is_empty() {
+            self.io.header_is_at_hand();
+        }
+    }
+}

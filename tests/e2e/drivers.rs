@@ -1,0 +1,425 @@
+//! Two drivers serve requests, the short way and Pingora; nobody may be able to tell which of them it
+//! was, but for what [`same`] takes out. Requests and responses are made up from a seed:
+//! `STICKFAST_SEED` and `STICKFAST_CASES` go on where the suite stops.
+
+use crate::harness::{Gateway, Setup, Wire};
+use rand::rngs::StdRng;
+use rand::seq::IndexedRandom;
+use rand::{RngExt, SeedableRng};
+use std::collections::HashMap;
+use std::io::{Read, Write};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::thread;
+
+const CASES: usize = 10_000;
+const SEED: u64 = 20_261_122;
+const PLAYERS: usize = 48;
+
+/// What a backend does with the requests of a case.
+#[derive(Clone, Debug)]
+struct Script {
+    /// Written when a request has come; the bytes of each answer.
+    says: Vec<u8>,
+    /// It ends the connection behind that.
+    leaves: bool,
+}
+
+/// A backend that does as it is told by the case that a request names, and remembers what it was sent.
+struct Scripted {
+    address: SocketAddr,
+    plays: Arc<Mutex<HashMap<usize, Play>>>,
+}
+
+/// One case at a backend.
+struct Play {
+    script: Script,
+    heard: Vec<String>,
+}
+
+impl Scripted {
+    fn start() -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let plays = Arc::new(Mutex::new(HashMap::new()));
+        let shared = Arc::clone(&plays);
+        thread::spawn(move || {
+            for stream in listener.incoming().flatten() {
+                let plays = Arc::clone(&shared);
+                thread::spawn(move || Self::serve(stream, &plays));
+            }
+        });
+        Self { address, plays }
+    }
+
+    fn serve(mut stream: TcpStream, plays: &Mutex<HashMap<usize, Play>>) {
+        let mut read = Vec::new();
+        let mut part = [0; 16 * 1024];
+        loop {
+            while whole(&read).is_none() {
+                match stream.read(&mut part) {
+                    Ok(count) if count > 0 => read.extend_from_slice(&part[..count]),
+                    Ok(_) | Err(_) => return,
+                }
+            }
+            let length = whole(&read).unwrap();
+            let request: Vec<u8> = read.drain(..length).collect();
+            let script = {
+                let mut plays = plays.lock().unwrap();
+                let Some(play) = number(&request).and_then(|case| plays.get_mut(&case)) else {
+                    return;
+                };
+                let request = same(&request);
+                if !play.heard.contains(&request) {
+                    // a repeated try says the same
+                    play.heard.push(request);
+                }
+                play.script.clone()
+            };
+            if stream.write_all(&script.says).is_err() || script.leaves {
+                let _ = stream.shutdown(Shutdown::Both);
+                return;
+            }
+        }
+    }
+}
+
+/// The case that a request is of.
+fn number(request: &[u8]) -> Option<usize> {
+    let text = String::from_utf8_lossy(request);
+    text.split("X-Case: ").nth(1)?.lines().next()?.trim().parse().ok()
+}
+
+/// The length of the request at the start of what was read, once it is whole.
+fn whole(read: &[u8]) -> Option<usize> {
+    let head = read.windows(4).position(|four| four == b"\r\n\r\n")? + 4;
+    let fields = String::from_utf8_lossy(&read[..head]).to_lowercase();
+    let body = &read[head..];
+    if fields.contains("transfer-encoding: chunked") {
+        let end = body.windows(5).position(|five| five == b"0\r\n\r\n")?;
+        return Some(head + end + 5);
+    }
+    let length = fields.split("content-length: ").nth(1);
+    let length = length.and_then(|rest| rest.lines().next()?.trim().parse().ok()).unwrap_or(0);
+    (body.len() >= length).then_some(head + length)
+}
+
+/// Text without what differs from one exchange to the next, or is documented to differ: times, ids,
+/// sealed keys; how a body is cut into chunks, and trailers, which Pingora drops.
+fn same(bytes: &[u8]) -> String {
+    let text = String::from_utf8_lossy(bytes);
+    let (mut out, mut rest) = (String::new(), &*text);
+    while let Some((head, body)) = rest.split_once("\r\n\r\n") {
+        let mut chunked = false;
+        let mut lines = Vec::new();
+        for line in head.split("\r\n") {
+            let name = line.split(':').next().unwrap_or_default().to_lowercase();
+            chunked |= line.to_lowercase() == "transfer-encoding: chunked";
+            match &*name {
+                "date" | "x-request-id" => lines.push((name.clone(), name)),
+                "set-cookie" => {
+                    let cookie = line.split_once('=').map_or(line, |(cookie, _)| cookie);
+                    lines.push((name, cookie.to_owned()));
+                }
+                _ => lines.push((name, line.to_owned())),
+            }
+        }
+        // the order of fields with one name means something, no other does
+        lines.get_mut(1..).unwrap_or_default().sort_by(|one, other| one.0.cmp(&other.0));
+        let head: String = lines.into_iter().map(|(_, line)| line + "\n").collect();
+        // each try may have passed one on, and how many there are is a matter of time
+        if head.starts_with("HTTP/1.1 1") && out.ends_with(&format!("{head}\n")) {
+            rest = body;
+            continue;
+        }
+        out.push_str(&head);
+        out.push('\n');
+        if chunked {
+            let (data, left) = unchunked(body);
+            out.push_str(&data);
+            rest = left;
+        } else {
+            rest = body;
+        }
+    }
+    out.push_str(rest);
+    out
+}
+
+/// The data of chunks, and what is behind them.
+fn unchunked(mut body: &str) -> (String, &str) {
+    let mut data = String::new();
+    while let Some((size, rest)) = body.split_once("\r\n") {
+        let size = size.split(';').next().unwrap_or_default().trim();
+        let Ok(size) = usize::from_str_radix(size, 16) else { break };
+        if size == 0 {
+            let behind = rest.strip_prefix("\r\n");
+            let behind = behind.or_else(|| Some(rest.split_once("\r\n\r\n")?.1));
+            data.push_str(if behind.is_some() { "<end>" } else { "" });
+            return (data, behind.unwrap_or_default());
+        }
+        data.push_str(rest.get(..size.min(rest.len())).unwrap_or_default());
+        body = rest.get(size..).and_then(|rest| rest.strip_prefix("\r\n")).unwrap_or_default();
+    }
+    (data, "")
+}
+
+/// One case: what the client sends, and what the backend does.
+#[derive(Clone, Debug)]
+struct Case {
+    sends: Vec<u8>,
+    script: Script,
+}
+
+impl std::fmt::Display for Case {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        let Script { says, leaves } = &self.script;
+        write!(f, "{:?}\nto {:?}, leaves: {leaves}", text(&self.sends), text(says))
+    }
+}
+
+struct Dice(StdRng);
+
+impl Dice {
+    fn one<'t>(&mut self, of: &[&'t str]) -> &'t str {
+        of.choose(&mut self.0).unwrap()
+    }
+
+    fn often(&mut self, usual: &str, odd: &[&str]) -> String {
+        if self.0.random_ratio(4, 5) { usual } else { self.one(odd) }.to_owned()
+    }
+
+    fn request(&mut self, case: usize, last: bool) -> String {
+        let method = self.often(
+            "GET",
+            &[
+                "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH", "get", "FOO", "CONNECT",
+                "TRACE", "",
+            ],
+        );
+        let target = self.often(
+            "/a/b?c=d",
+            &[
+                "/",
+                "//a",
+                "/a/../b",
+                "/%2e%2e/x",
+                "*",
+                "http://app.test/x",
+                "/\u{e9}",
+                "/a b",
+                "/a#b",
+                "a",
+                "/%zz",
+                "/?",
+                "/a;b=c",
+                "/\"<>",
+            ],
+        );
+        let version = self.often("HTTP/1.1", &["HTTP/1.0", "HTTP/1.2", "HTTP/2.0", "http/1.1", ""]);
+        let mut fields: Vec<String> = vec![self.often(
+            "Host: app.test",
+            &[
+                "",
+                "Host:",
+                "Host: a\r\nHost: b",
+                "host: APP.test:80",
+                "Host: a b",
+                "Host : app.test",
+                "HOST:app.test",
+            ],
+        )];
+        fields.push(format!("X-Case: {case}"));
+        let mut body = String::new();
+        for _ in 0..self.0.random_range(0..4) {
+            fields.push(self.one(&[
+                "Accept: */*", "User-Agent: test", "Cookie: a=b; c=d", "Cookie: STICKFAST-x=y; a=b", "cookie: ", "X-Empty:", "X-Odd:\t a \t",
+                "X-Forwarded-For: 1.2.3.4", "x-forwarded-proto: https", "X-Affinity-Failover: no", "X-Request-Id: mine", "Via: 1.0 other",
+                "Connection: keep-alive", "Connection: close", "Connection: X-Gone, close\r\nX-Gone: 1", "Connection: keep-alive, te", "Keep-Alive: timeout=5", "TE: trailers",
+                "Proxy-Connection: keep-alive", "Proxy-Authorization: x", "Trailer: X-Sum", "Upgrade: h2c", "Content-Length: 0", "Expect: nothing",
+                "X-Long: aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa", "X-Same: 1\r\nx-same: 2",
+                " folded: 1", "No-Colon", "X-\u{e9}: 1", "X-Value: \u{e9}", "Content-Type: text/plain", "Accept-Encoding: gzip", "X-Stickfast-Reason: no",
+            ]).to_owned());
+        }
+        if self.0.random_ratio(1, 8) {
+            fields.push(
+                self.one(&[
+                    "Content-Length: 5",
+                    "content-length: 05",
+                    "Content-Length: 5, 5",
+                    "Transfer-Encoding: chunked",
+                    "Content-Length: 5\r\nTransfer-Encoding: chunked",
+                    "Transfer-Encoding: gzip",
+                ])
+                .to_owned(),
+            );
+            body = self.often("hello", &["5\r\nhello\r\n0\r\n\r\n", "hel"]);
+        }
+        if last {
+            fields.push("Connection: close".to_owned());
+        }
+        fields.retain(|field| !field.is_empty());
+        let end = self.often("\r\n", &["\n"]);
+        let request_line = format!("{method} {target} {version}");
+        format!("{}{end}{end}{body}", [vec![request_line], fields].concat().join(&end))
+    }
+
+    fn response(&mut self) -> Script {
+        let interim = self.often(
+            "",
+            &["HTTP/1.1 100 Continue\r\n\r\n", "HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n"],
+        );
+        let line = self.often(
+            "HTTP/1.1 200 OK",
+            &[
+                "HTTP/1.1 204 No Content",
+                "HTTP/1.1 304 Not Modified",
+                "HTTP/1.0 200 OK",
+                "HTTP/1.1 404",
+                "HTTP/1.1 500 Oh no",
+                "HTTP/1.1 200",
+                "HTTP/1.1 999 Odd",
+                "HTTP/1.1 20 Short",
+                "ICY 200 OK",
+            ],
+        );
+        let (framing, body) = [
+            ("Content-Length: 5", "hello"),
+            ("Content-Length: 5", "hello"),
+            ("Content-Length: 5", "hello"),
+            ("Content-Length: 0", ""),
+            ("Content-Length: 5", "hello, more"),
+            ("Content-Length: 9", "hello"),
+            ("Content-Length: 5, 5", "hello"),
+            ("Content-Length: 5\r\nContent-Length: 6", "hello"),
+            ("Content-Length: x", "hello"),
+            ("Transfer-Encoding: chunked", "5\r\nhello\r\n0\r\n\r\n"),
+            ("Transfer-Encoding: chunked", "2\r\nhe\r\n3;a=b\r\nllo\r\n0\r\nX-Sum: 1\r\n\r\n"),
+            ("Transfer-Encoding: chunked\r\nContent-Length: 3", "5\r\nhello\r\n0\r\n\r\n"),
+            ("", "until the end"),
+        ]
+        .choose(&mut self.0)
+        .copied()
+        .unwrap();
+        let mut fields = vec![framing.to_owned()];
+        for _ in 0..self.0.random_range(0..3) {
+            fields.push(
+                self.one(&[
+                    "Connection: close",
+                    "Connection: keep-alive",
+                    "Set-Cookie: a=b",
+                    "Set-Cookie: c=d; Path=/",
+                    "Cache-Control: public, max-age=9",
+                    "Server: x",
+                    "X-Odd:\ta ",
+                    "X-Stickfast-Reason: no",
+                    "Date: then",
+                    "Keep-Alive: timeout=5",
+                    "ETag: \"x\"",
+                    "X-\u{e9}: a",
+                    "x-lower: 1",
+                    "X-Space : 1",
+                ])
+                .to_owned(),
+            );
+        }
+        fields.retain(|field| !field.is_empty());
+        let mut leaves = framing.is_empty() || self.0.random_ratio(1, 8);
+        if leaves {
+            // else the next request may find a connection that is about to end
+            fields.push("Connection: close".to_owned());
+        }
+        let mut says =
+            format!("{interim}{}\r\n\r\n{body}", [vec![line], fields].concat().join("\r\n"))
+                .into_bytes();
+        if self.0.random_ratio(1, 6) {
+            let cut = self.0.random_range(0..=says.len());
+            says.truncate(cut);
+            leaves = true;
+        }
+        // one that announces more than it sends would be waited for
+        leaves |= framing == "Content-Length: 9";
+        Script { says, leaves }
+    }
+
+    fn case(&mut self, number: usize) -> Case {
+        let count = self.0.random_range(1..4);
+        let sends = (1..=count).map(|nth| self.request(number, nth == count)).collect::<String>();
+        let mut sends = sends.into_bytes();
+        if count == 1 && self.0.random_ratio(1, 10) {
+            let cut = self.0.random_range(0..=sends.len());
+            sends.truncate(cut);
+        }
+        Case { sends, script: self.response() }
+    }
+}
+
+/// A gateway and its backend.
+struct Driven {
+    gateway: Gateway,
+    backend: Scripted,
+}
+
+impl Driven {
+    fn start(hot_path: &str) -> Self {
+        let backend = Scripted::start();
+        let setup = Setup::of(&[])
+            .backend("b", &backend.address.to_string())
+            .sticky()
+            .server(&format!("hotPath: {hot_path}"))
+            .server("limits: { headerTimeout: 500ms, bodyTimeout: 500ms, idleTimeout: 500ms }");
+        Self { gateway: Gateway::start(&setup), backend }
+    }
+
+    /// What the client got, and what the backend.
+    fn play(&self, number: usize, case: &Case) -> (String, Vec<String>) {
+        let play = Play { script: case.script.clone(), heard: Vec::new() };
+        self.backend.plays.lock().unwrap().insert(number, play);
+        let mut wire = Wire::connect(self.gateway.address(), None).unwrap();
+        let _ = wire.write(&case.sends);
+        let got = wire.rest().unwrap_or_default();
+        let play = self.backend.plays.lock().unwrap().remove(&number).unwrap();
+        (same(&got), play.heard)
+    }
+}
+
+/// How often a case is played again that came out differently: time may have had its part in it.
+const AGAIN: usize = 3;
+
+#[test]
+fn both_drivers_say_the_same_to_clients_and_to_backends() {
+    let from = |name: &str| std::env::var(name).ok().and_then(|text| text.parse().ok());
+    let cases = from("STICKFAST_CASES").map_or(CASES, |cases: u64| usize::try_from(cases).unwrap());
+    let seed = from("STICKFAST_SEED").unwrap_or(SEED);
+    let (short, long) = (Driven::start("on"), Driven::start("off"));
+    let next = AtomicUsize::new(0);
+    let faults = Mutex::new(Vec::new());
+    thread::scope(|scope| {
+        for _ in 0..PLAYERS {
+            scope.spawn(|| {
+                loop {
+                    let number = next.fetch_add(1, Ordering::Relaxed);
+                    if number >= cases || faults.lock().unwrap().len() > 3 {
+                        return;
+                    }
+                    let seed = seed.wrapping_add(number as u64);
+                    let case = Dice(StdRng::seed_from_u64(seed)).case(number);
+                    let differs = || {
+                        let (one, other) = (short.play(number, &case), long.play(number, &case));
+                        (one != other).then(|| format!("{case}\n=> {one:#?}\nand {other:#?}"))
+                    };
+                    if let Some(fault) = (0..AGAIN).map_while(|_| differs()).nth(AGAIN - 1) {
+                        faults.lock().unwrap().push(fault);
+                    }
+                }
+            });
+        }
+    });
+    let faults = faults.into_inner().unwrap();
+    assert!(faults.is_empty(), "{}", faults.join("\n\n"));
+    let served = short.gateway.metric("stickfast_hot_path_requests_total", &[]);
+    let enough = f64::from(u32::try_from(cases / 4).unwrap());
+    assert!(served > enough, "the short way was taken {served} times");
+}
