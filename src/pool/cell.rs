@@ -149,11 +149,12 @@ impl Cells {
         Arc::clone(self.crowds.lock().entry(service.clone()).or_default())
     }
 
-    /// Closes connections that nobody has used for long.
-    pub fn close_idle(&self, now: Instant) {
+    /// Closes connections that nobody has used for long, and all beyond `most`.
+    pub fn close_idle(&self, now: Instant, most: usize) {
         let cells: Vec<_> = self.backends.lock().values().map(Arc::clone).collect();
+        let mut left = most;
         for cell in cells {
-            cell.idle.sweep(now);
+            left -= cell.idle.sweep(now, left);
         }
     }
 

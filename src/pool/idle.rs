@@ -47,18 +47,17 @@ fn own() -> usize {
 }
 
 impl Idle {
-    /// One that was used last of all and is still good, if there is one.
-    pub fn take(&self, now: Instant) -> Option<Wire> {
+    /// One that was used last of all and is still good, if there is one; `surely`: as far as the system
+    /// knows, not only the runtime.
+    pub fn take(&self, now: Instant, surely: bool) -> Option<Wire> {
         let own = own();
         let (later, first) = self.shards.split_at(own);
         let mut shards = first.iter().chain(later);
         shards.find_map(|shard| {
             let mut kept = shard.0.lock();
             while let Some(Kept { wire, since }) = kept.pop() {
-                if now.saturating_duration_since(since) >= KEPT {
-                    // those below are older still
-                    kept.clear();
-                } else if wire.is_quiet() {
+                let fresh = now.saturating_duration_since(since) < KEPT;
+                if fresh && wire.is_quiet() && !(surely && wire.has_news()) {
                     return Some(wire);
                 }
             }
@@ -76,14 +75,20 @@ impl Idle {
         }
     }
 
-    /// Closes those that nobody has used for long, or that the other end has closed.
-    pub fn sweep(&self, now: Instant) {
+    /// Closes those that nobody has used for long, or that the other end has closed, and all beyond
+    /// `most`; tells how many are left.
+    pub fn sweep(&self, now: Instant, most: usize) -> usize {
+        let mut left = 0;
         for shard in &self.shards {
             let fresh = |kept: &Kept| {
                 now.saturating_duration_since(kept.since) < KEPT && kept.wire.is_quiet()
             };
-            shard.0.lock().retain(fresh);
+            let mut kept = shard.0.lock();
+            kept.retain(fresh);
+            kept.truncate(most - left);
+            left += kept.len();
         }
+        left
     }
 }
 
@@ -106,8 +111,8 @@ mod tests {
         let (idle, now) = (Idle::default(), clock::monotonic_now());
         let (wire, _other) = pair().await;
         idle.put(wire, now);
-        assert!(idle.take(now).is_some());
-        assert!(idle.take(now).is_none());
+        assert!(idle.take(now, false).is_some());
+        assert!(idle.take(now, false).is_none());
     }
 
     #[tokio::test]
@@ -123,7 +128,7 @@ mod tests {
         }
         idle.put(wire, now);
         idle.put(told, now);
-        assert!(idle.take(now).is_none());
+        assert!(idle.take(now, false).is_none());
     }
 
     #[tokio::test]
@@ -131,7 +136,8 @@ mod tests {
         let (idle, now) = (Idle::default(), clock::monotonic_now());
         let (wire, _other) = pair().await;
         idle.put(wire, now);
-        idle.sweep(now + KEPT);
-        assert!(idle.take(now).is_none());
+        assert_eq!(idle.sweep(now, 1), 1);
+        assert_eq!(idle.sweep(now + KEPT, 1), 0);
+        assert!(idle.take(now, false).is_none());
     }
 }

@@ -1,6 +1,8 @@
 //! A connection to a backend without anything between us and the socket.
 
 use crate::model::Address;
+use rustix::io::Errno;
+use rustix::net::{RecvFlags, recv};
 use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -30,6 +32,18 @@ impl Wire {
             }
             Address::Unix(path) => Self::Unix(UnixStream::connect(&**path).await?),
         })
+    }
+
+    /// Whether the system knows of anything that the other end has said, its leaving included: the
+    /// runtime may not have heard yet.
+    pub fn has_news(&self) -> bool {
+        let mut byte = [0];
+        let flags = RecvFlags::PEEK | RecvFlags::DONTWAIT;
+        let read = match self {
+            Self::Tcp(stream) => recv(stream, &mut byte[..], flags),
+            Self::Unix(stream) => recv(stream, &mut byte[..], flags),
+        };
+        !matches!(read, Err(Errno::WOULDBLOCK))
     }
 
     /// Whether the other end has neither left nor said anything that nobody has asked for.

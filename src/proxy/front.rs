@@ -125,7 +125,8 @@ impl Front {
                     let parting = self.parting.subscribe();
                     let ended = hot::serve(&mut io, &self.live, closing, parting).await;
                     if ended == Ended::Closed {
-                        io.shutdown().await;
+                        // one that takes nothing any more must not hold the connection
+                        let _ = tokio::time::timeout(LAME_DUCK, io.shutdown()).await;
                         return;
                     }
                 }

@@ -96,6 +96,7 @@ impl ProxyHttp for Gateway {
             }
             Ok(()) => Ok(false),
             Err(refusal) => {
+                sessions::forget_refused(refusal, ctx, &self.live);
                 answer::write(session, ctx, refusal).await?;
                 Ok(true)
             }

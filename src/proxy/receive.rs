@@ -7,7 +7,6 @@ use super::decide::{self, Asked, Changes};
 use super::front::ClientIo;
 use super::grpc;
 use super::refusal::Refusal;
-use super::sessions;
 use crate::affinity::AppSession;
 use crate::affinity::stamp::Elsewhere;
 use crate::identity::forwarded::{X_FORWARDED_FOR, X_FORWARDED_HOST, X_FORWARDED_PROTO};
@@ -44,6 +43,7 @@ pub(super) fn set_limits(session: &mut Session, ctx: &Ctx) {
         io.header_is_complete();
     }
     let limits = &ctx.snapshot.limits;
+    let served = ClientIo::of(session).map_or(0, ClientIo::served);
     let downstream = session.as_downstream_mut();
     if downstream.get_keepalive().is_some() {
         downstream.set_keepalive(Some(limits.idle_seconds));
@@ -54,7 +54,7 @@ pub(super) fn set_limits(session: &mut Session, ctx: &Ctx) {
     downstream.set_total_drain_timeout(Some(limits.body_timeout));
     if downstream.get_keepalive_reuses_remaining().is_none() {
         // this one is not counted
-        let more = limits.max_requests.map(|most| most.saturating_sub(1));
+        let more = limits.max_requests.map(|most| most.saturating_sub(1).saturating_sub(served));
         downstream.set_keepalive_reuses_remaining(more);
     }
     let rate = limits.min_body_rate.filter(|_| !downstream.is_body_done());
@@ -183,9 +183,6 @@ pub(super) fn receive(
     ctx.place = identified.place;
     ctx.stamps = identified.stamps;
     if identified.rejected {
-        if ctx.cause == Some(Cause::Gone) {
-            sessions::forget(rule, ctx, live);
-        }
         return Err(Refusal::NotBound);
     }
     carry_out(header, identified.changes)?;

@@ -3,6 +3,7 @@
 
 use super::ctx::Ctx;
 use super::decide::{self, Written};
+use super::refusal::Refusal;
 use crate::affinity::app_session::{Role, SetBy, Source, set_by, wrap};
 use crate::affinity::{AppSession, Learnt, Stamp};
 use crate::model::{Cause, Did, UnixTime};
@@ -48,7 +49,12 @@ pub(super) fn respond(
 
 /// Forgets the sessions of a client that is refused since its backend is gone: the policy decides
 /// once, and whoever comes again begins anew.
-pub(super) fn forget(rule: &Rule, ctx: &mut Ctx, live: &Live) {
+pub(super) fn forget_refused(refusal: Refusal, ctx: &mut Ctx, live: &Live) {
+    let snapshot = Arc::clone(&ctx.snapshot);
+    let Some(rule) = ctx.rule.and_then(|at| snapshot.rule(at)) else { return };
+    if refusal != Refusal::NotBound || ctx.cause != Some(Cause::Gone) {
+        return;
+    }
     let service = rule.service.pool.service.as_str();
     let sessions = rule.stickiness.iter().flat_map(|stickiness| &stickiness.sessions);
     for (at, session) in sessions.enumerate().filter(|(_, one)| one.role == Role::Learnt) {

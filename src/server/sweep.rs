@@ -1,6 +1,7 @@
 //! The background service that forgets sessions of applications which fell silent, so that they hold
 //! no memory. Apart from the table itself, which is right about each session without it.
 
+use super::descriptors;
 use crate::affinity::learned::Hand;
 use crate::model::{UnixTime, clock};
 use crate::snapshot::Live;
@@ -50,7 +51,7 @@ impl BackgroundService for Sweep {
         let mut hand = Hand::default();
         loop {
             self.sweep(&mut hand).await;
-            self.live.cells.close_idle(clock::monotonic_now());
+            self.live.cells.close_idle(clock::monotonic_now(), descriptors::kept(usize::MAX));
             tokio::select! {
                 () = tokio::time::sleep(PAUSE) => {}
                 _ = end_of_process.changed() => return,

@@ -33,6 +33,7 @@ mod handed_over;
 mod hashing;
 mod grpc;
 mod health;
+mod hot;
 mod http2;
 mod http2_both;
 mod http2_drain;

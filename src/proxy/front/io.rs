@@ -41,6 +41,7 @@ pub(in crate::proxy) struct ClientIo {
     peeked: Vec<u8>,
     /// Once this is HTTP/2. Boxed: most connections have none.
     chatter: Option<Box<Chatter>>,
+    served: u32,
     /// What is still to be written of our own answer.
     answer: Vec<u8>,
     /// The binding that the first request without a key was given. Hooks have a shared reference
@@ -57,6 +58,7 @@ impl ClientIo {
             progress: Progress::start(),
             peeked: Vec::new(),
             chatter: None,
+            served: 0,
             answer: Vec::new(),
             fresh: Mutex::new(None),
             _open: open,
@@ -86,9 +88,19 @@ impl ClientIo {
         self.peeked = read;
     }
 
+    /// So many requests of it have been served already.
+    pub(in crate::proxy) fn has_served(&mut self, requests: u32) {
+        self.served = requests;
+    }
+
+    /// Requests that were served before Pingora got the connection.
+    pub(in crate::proxy) fn served(&self) -> u32 {
+        self.served
+    }
+
     /// A header is at hand, at least in part.
-    pub(in crate::proxy) fn header_is_at_hand(&self) {
-        self.progress.header_is_at_hand();
+    pub(in crate::proxy) fn header_is_at_hand(&mut self, part: &[u8]) {
+        self.progress.header_is_at_hand(part);
     }
 
     /// From here on it is not one request after the other.

@@ -113,11 +113,16 @@ impl Progress {
     pub(super) fn is_put_back(&mut self, any: bool) {
         self.header = (0, 0);
         self.begun = any;
+        self.deadline = None;
         self.enter(if any { HEADER } else { IDLE });
     }
 
-    /// A header is at hand, at least in part.
-    pub(super) fn header_is_at_hand(&self) {
+    /// A header is at hand, at least in part: its time begins now.
+    pub(super) fn header_is_at_hand(&mut self, part: &[u8]) {
+        self.header = (part.len(), lines(part));
+        self.begun = true;
+        self.opened = clock::monotonic_now();
+        self.deadline = None;
         self.enter(HEADER);
     }
 

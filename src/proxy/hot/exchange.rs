@@ -14,7 +14,7 @@ use crate::proxy::fail;
 use crate::proxy::finish::{self, Outcome};
 use crate::proxy::receive::{self, Origin};
 use crate::proxy::refusal::Refusal;
-use crate::proxy::respond;
+use crate::proxy::{respond, sessions};
 use crate::snapshot::{Live, Rule, Service, Snapshot, Timeouts};
 use http::header::{CONNECTION, CONTENT_LENGTH, DATE, HeaderValue, TRANSFER_ENCODING};
 use http::{Method, StatusCode, Version};
@@ -29,8 +29,8 @@ use std::task::Poll;
 use std::time::{Duration, Instant};
 use tokio::io::{AsyncRead, ReadBuf};
 
-/// The longest header of a response.
-const MAX_HEAD: usize = 64 * 1024;
+/// The longest header of a response, as in Pingora.
+const MAX_HEAD: usize = 1_048_575;
 /// What a client may send ahead of the answer to its last request.
 const AHEAD: usize = 64 * 1024;
 
@@ -84,12 +84,12 @@ impl<'e, 'c> Exchange<'e, 'c> {
         }
         self.conn.io.header_is_complete();
         let more = snapshot.limits.max_requests.is_none_or(|most| self.conn.served + 1 < most);
-        self.keeps &= more && !self.conn.is_closing();
+        self.keeps &= more;
         let done = match (received, rule) {
             (Ok(()), Some(rule)) => match self.serve(rule).await {
                 Ok(Served::Whole) => Ok(()),
                 Ok(Served::NotOurs) => {
-                    self.conn.io.header_is_at_hand();
+                    self.conn.io.header_is_at_hand(&self.conn.inbox);
                     return After::NotOurs;
                 }
                 Err(error) => {
@@ -99,7 +99,10 @@ impl<'e, 'c> Exchange<'e, 'c> {
                 }
             },
             (Ok(()), None) => self.answer(Refusal::NoRoute).await,
-            (Err(refusal), _) => self.answer(refusal).await,
+            (Err(refusal), _) => {
+                sessions::forget_refused(refusal, &mut self.ctx, self.live);
+                self.answer(refusal).await
+            }
         };
         self.keeps &= done.is_ok();
         self.live.metrics.hot.inc();
@@ -118,13 +121,20 @@ impl<'e, 'c> Exchange<'e, 'c> {
             self.ctx.seat = None;
             let (header, ctx) = (&self.header, &mut self.ctx);
             let fresh = &mut self.conn.fresh;
+            let once_more = same.is_some();
             let step = same.map_or_else(
                 || choose::at_once(header, fresh, ctx, rule, self.live),
                 |seat| Ok(Step::Seated(seat)),
             );
             let seat = match step {
                 Ok(Step::Seated(seat)) => seat,
-                Ok(Step::WaitFor(_) | Step::WaitForAny) => return Ok(Served::NotOurs),
+                Ok(Step::WaitFor(_) | Step::WaitForAny) if self.ctx.attempts == 0 => {
+                    return Ok(Served::NotOurs);
+                }
+                // others would have to be asked for the first time once more
+                Ok(Step::WaitFor(_) | Step::WaitForAny) => {
+                    return refuse(&mut self.ctx, Refusal::Full);
+                }
                 Err(refusal) => return refuse(&mut self.ctx, refusal),
             };
             let member = Arc::clone(seat.member());
@@ -133,19 +143,22 @@ impl<'e, 'c> Exchange<'e, 'c> {
             member.metrics.requests.inc();
             self.ctx.backend = Some(Arc::clone(&member));
             let timeouts = rule.service.timeouts;
-            let (wire, reused) = match member.idle().take(self.ctx.arrived) {
-                Some(wire) => (wire, true),
-                None => match connect(&member, timeouts).await {
-                    Ok(wire) => (wire, false),
-                    Err(error) => {
-                        let error = fail::to_connect(&mut self.ctx, error);
-                        if error.retry() {
-                            continue;
+            // what cannot be repeated is worth a system call
+            let surely = !self.header.method.is_idempotent();
+            let (wire, reused) =
+                match member.idle().take(self.ctx.arrived, surely).filter(|_| !once_more) {
+                    Some(wire) => (wire, true),
+                    None => match connect(&member, timeouts, &self.live.cells).await {
+                        Ok(wire) => (wire, false),
+                        Err(error) => {
+                            let error = fail::to_connect(&mut self.ctx, error);
+                            if error.retry() {
+                                continue;
+                            }
+                            return Err(error);
                         }
-                        return Err(error);
-                    }
-                },
-            };
+                    },
+                };
             match self.attempt(wire, &member, timeouts).await {
                 Ok(()) => return Ok(Served::Whole),
                 Err(error) => {
@@ -190,13 +203,13 @@ impl<'e, 'c> Exchange<'e, 'c> {
         let keeps_wire = backend_keeps(&response);
         let early = read.split_off(length.min(read.len()));
         let (mut body, wraps) = self.frame(&mut response)?;
+        let part = body.take(&early).map_err(malformed)?;
         respond::respond(&self.header, &mut response, &mut self.ctx, self.live)?;
         response.insert_header(DATE, date::get_cached_date())?;
-        self.keeps &= !matches!(body, Body::Rest) || wraps;
+        self.keeps &= (!matches!(body, Body::Rest) || wraps) && !self.conn.is_closing();
         response.insert_header(CONNECTION, if self.keeps { KEEP_ALIVE } else { CLOSE })?;
         self.conn.out.clear();
         head::write_response(&response, &mut self.conn.out);
-        let part = body.take(&early).map_err(malformed)?;
         let overread = part.length < early.len();
         self.pass(early.get(..part.length).unwrap_or_default(), part.payload, wraps);
         self.status = response.status.as_u16();
@@ -228,7 +241,7 @@ impl<'e, 'c> Exchange<'e, 'c> {
             self.conn.out.extend_from_slice(b"0\r\n\r\n");
         }
         if let Some((wire, member)) = wire {
-            member.idle().put(wire, self.ctx.arrived);
+            member.idle().put(wire, clock::monotonic_now());
         }
         self.ctx.free_seat();
         self.send().await
@@ -350,6 +363,7 @@ impl<'e, 'c> Exchange<'e, 'c> {
             self.keeps = false;
             return Ok(());
         };
+        self.keeps &= !self.conn.is_closing();
         let (mut header, body) = answer::compose(&self.header, &mut self.ctx, refusal, status)?;
         header.insert_header(DATE, date::get_cached_date())?;
         header.insert_header(CONNECTION, if self.keeps { KEEP_ALIVE } else { CLOSE })?;

@@ -1,6 +1,7 @@
 //! Connections at work: opened in time, and written to.
 
-use crate::pool::{Member, Wire};
+use crate::model::clock;
+use crate::pool::{Cells, Member, Wire};
 use crate::snapshot::Timeouts;
 use pingora::{Error, ErrorType, Result};
 use std::future::poll_fn;
@@ -11,9 +12,16 @@ use std::time::Duration;
 use tokio::io::{AsyncWrite, AsyncWriteExt};
 use tokio::time::timeout;
 
-/// Connects to a backend.
-pub(super) async fn connect(member: &Member, timeouts: Timeouts) -> Result<Wire> {
-    let connected = timeout(timeouts.connect, Wire::connect(&member.backend.address)).await;
+/// Connects to a backend. Where descriptors have run out, connections that nobody uses make way.
+pub(super) async fn connect(member: &Member, timeouts: Timeouts, cells: &Cells) -> Result<Wire> {
+    let address = &member.backend.address;
+    let mut connected = timeout(timeouts.connect, Wire::connect(address)).await;
+    if let Ok(Err(why)) = &connected
+        && matches!(why.raw_os_error(), Some(libc::EMFILE | libc::ENFILE))
+    {
+        cells.close_idle(clock::monotonic_now(), 0);
+        connected = timeout(timeouts.connect, Wire::connect(address)).await;
+    }
     match connected {
         Ok(Ok(wire)) => Ok(wire),
         Ok(Err(why)) => {
@@ -31,17 +39,21 @@ pub(super) async fn write_all<W: AsyncWrite + Unpin>(
     bytes: &[u8],
     limit: Duration,
 ) -> io::Result<()> {
+    // a stream may take all of it and pass on nothing yet, so that it has to be flushed in time too
     let first = poll_fn(|cx| {
-        Poll::Ready(match Pin::new(&mut *to).poll_write(cx, bytes) {
-            Poll::Ready(written) => written,
-            Poll::Pending => Ok(0),
-        })
+        let written = match Pin::new(&mut *to).poll_write(cx, bytes) {
+            Poll::Ready(Ok(written)) => written,
+            Poll::Ready(Err(why)) => return Poll::Ready(Err(why)),
+            Poll::Pending => return Poll::Ready(Ok((0, false))),
+        };
+        let flushed = written == bytes.len() && Pin::new(&mut *to).poll_flush(cx)?.is_ready();
+        Poll::Ready(Ok((written, flushed)))
     });
-    let written = first.await?;
-    let rest = bytes.get(written..).unwrap_or_default();
-    if rest.is_empty() {
-        return to.flush().await;
+    let (written, flushed) = first.await?;
+    if flushed {
+        return Ok(());
     }
+    let rest = bytes.get(written..).unwrap_or_default();
     let all = async {
         to.write_all(rest).await?;
         to.flush().await

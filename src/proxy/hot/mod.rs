@@ -24,8 +24,8 @@ use crate::snapshot::Live;
 use alarm::Alarm;
 use exchange::{After, Exchange};
 use head::Head;
-use pingora_core::protocols::Ssl;
 use pingora_core::protocols::tls::SslDigest;
+use pingora_core::protocols::{Shutdown, Ssl};
 use pingora_core::server::ShutdownWatch;
 use scratch::Scratch;
 use std::future::poll_fn;
@@ -34,7 +34,7 @@ use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use tokio::io::{AsyncRead, ReadBuf};
 use tokio::sync::watch;
 
@@ -42,6 +42,10 @@ use tokio::sync::watch;
 const MOST: usize = 1 << 20;
 /// Room for what was read that is kept from one request to the next.
 const KEPT: usize = 8 * 1024;
+
+/// How long, and in how many reads, a client may still send what nobody will answer.
+const LINGER: Duration = Duration::from_secs(1);
+const LINGER_READS: u32 = 64;
 
 /// How it ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -106,6 +110,23 @@ impl Conn<'_> {
         .await
     }
 
+    /// Ends our side. A connection that is closed with unread bytes is reset, and the client may lose the
+    /// answer before it has seen it: what it has sent ahead is read, for a while.
+    async fn part(&mut self) {
+        if self.inbox.is_empty() {
+            return;
+        }
+        let rest = async {
+            self.io.shutdown().await;
+            let mut left = LINGER_READS;
+            while left > 0 && poll_fn(|cx| self.poll_read(cx)).await.is_ok_and(|read| read > 0) {
+                self.inbox.clear();
+                left -= 1;
+            }
+        };
+        let _ = tokio::time::timeout(LINGER, rest).await;
+    }
+
     /// Forgets what was used up.
     fn use_up(&mut self, length: usize) {
         self.inbox.drain(..length.min(self.inbox.len()));
@@ -146,6 +167,7 @@ pub(super) async fn serve(
             After::NotOurs => break,
             After::Close => {
                 conn.io.request_is_over();
+                conn.part().await;
                 return Ended::Closed;
             }
             After::Next(now) => {
@@ -157,6 +179,7 @@ pub(super) async fn serve(
     if let Some(fresh) = conn.fresh.take() {
         conn.io.set_fresh(fresh);
     }
+    conn.io.has_served(conn.served);
     let unused = std::mem::take(&mut conn.inbox);
     conn.io.put_back(unused);
     Ended::NotOurs
@@ -168,7 +191,7 @@ impl Conn<'_> {
         self.served = self.served.saturating_add(1);
         self.alarm.set(now + live.pin().limits.idle_timeout);
         if !self.inbox.is_empty() {
-            self.io.header_is_at_hand();
+            self.io.header_is_at_hand(&self.inbox);
         }
     }
 }
