@@ -114,6 +114,7 @@ lint: install-tools ## formatting, clippy and the shell scripts; any finding fai
 		echo 'python3 is not installed; the scripts of loadtest/ were not checked.'; \
 	fi
 	cargo fmt --check
+	cargo metadata --locked --format-version 1 --manifest-path tests/fuzz/Cargo.toml >/dev/null
 	cargo clippy --locked --all-targets -- -D warnings
 
 bench: install-tools ## micro-benchmarks of the request path (criterion, release build)

@@ -383,7 +383,9 @@ fn listeners_come_and_go_with_an_upgrade() {
     let address = gateway.address();
     fs::write(gateway.dir().join("stickfast.yaml"), yaml.replace(one, two)).unwrap();
     upgrade(&gateway);
-    let announced = gateway.announced();
+    let announced = until("all are announced", || {
+        Some(gateway.announced()).filter(|announced| announced.len() >= 3)
+    });
     assert_eq!(announced.len(), 3, "{announced:?}");
     assert!(
         announced.iter().filter(|other| **other == address).count() == 2,
