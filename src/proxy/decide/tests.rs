@@ -158,3 +158,17 @@ fn a_client_that_came_with_a_foreign_key_gets_a_tag() {
     bond.kept.tag = 0;
     assert_eq!(tag(&bond), 77);
 }
+
+#[test]
+fn a_sealed_key_grows_old_while_its_request_is_under_way_and_an_unsealed_one_does_not() {
+    let service = service(&[("a", Health::Healthy)]);
+    let terms = crate::affinity::Terms { idle: 13, absolute: 0, refresh: 1 };
+    let told = |tag| {
+        let mut bond = bond(&service, "a");
+        bond.kept.tag = tag;
+        let member = Arc::clone(&bond.member);
+        stamped(Some(&bond), &member, terms, UnixTime(2)) != Stamp::Nothing
+    };
+    assert!(told(1));
+    assert!(!told(0));
+}

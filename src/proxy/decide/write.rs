@@ -16,7 +16,9 @@ pub fn stamped(bond: Option<&Bond>, answered: &Member, terms: Terms, now: UnixTi
         backend: &bond.member.backend.id,
         incarnation: &incarnation,
         kept: &bond.kept,
-        refresh: bond.refresh || now.seconds_since(bond.kept.seen) >= terms.refresh,
+        // an unsealed key has no times: when it was seen is when the request came
+        refresh: bond.refresh
+            || (bond.kept.tag != 0 && now.seconds_since(bond.kept.seen) >= terms.refresh),
         elsewhere: bond.elsewhere,
     };
     stamp(standing, &answered.backend.id)
