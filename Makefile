@@ -8,7 +8,7 @@ MAKEFLAGS += --no-print-directory
 
 target := $(or $(CARGO_TARGET_DIR),target)
 scripts := .ci/run .ci/install-tools .ci/install-peers tests/fuzz/run
-maintainer_scripts := debian/postinst debian/prerm debian/postrm
+maintainer_scripts := systemd/debian/postinst systemd/debian/prerm systemd/debian/postrm
 all_peers := haproxy envoy nginx traefik caddy nghttp2
 peers := $(all_peers)
 
@@ -176,7 +176,7 @@ install: ## binary, manual, units and a first configuration below PREFIX (/usr/l
 	test -e $(DESTDIR)$(SYSCONFDIR)/stickfast/stickfast.yaml || \
 		install -D -m 0640 conf/minimal.yaml $(DESTDIR)$(SYSCONFDIR)/stickfast/stickfast.yaml
 
-# What is in it stands in Cargo.toml, what it does on a machine in debian/.
+# What is in it stands in Cargo.toml, what it does on a machine in systemd/debian/.
 # Where cargo puts what it builds for a profile.
 built = $(target)/$(if $(filter dev,$(1)),debug,$(1))
 deb: install-tools ## a Debian package in target/debian; DEB_PROFILE=dev for a quick one
