@@ -46,8 +46,9 @@ impl fmt::Display for Page {
 /// Text as a scalar, in quotes only where YAML would read something else.
 pub(super) fn scalar(text: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "._-/:*@+=".contains(c);
-    let as_read = || serde_yaml::from_str::<Value>(text).ok();
-    if text.chars().all(plain) && as_read() == Some(Value::String(text.to_owned())) {
+    // inside of brackets, where YAML takes less for text than outside
+    let as_read = || serde_yaml::from_str::<Vec<Value>>(&format!("[{text}]")).ok();
+    if text.chars().all(plain) && as_read() == Some(vec![Value::String(text.to_owned())]) {
         return text.to_owned();
     }
     // a double-quoted scalar of YAML takes all of JSON's escapes
@@ -63,4 +64,27 @@ pub(super) fn scalar(text: &str) -> String {
 pub(super) fn list<'a>(texts: impl IntoIterator<Item = &'a str>) -> String {
     let scalars: Vec<_> = texts.into_iter().map(scalar).collect();
     format!("[{}]", scalars.join(", "))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_yaml_would_read_otherwise_is_in_quotes() {
+        for (text, written) in [
+            ("shop.example.com", "shop.example.com"),
+            ("127.0.0.1:8080", "127.0.0.1:8080"),
+            (":.a.com", "\":.a.com\""),
+            ("a:", "\"a:\""),
+            ("*.a.com", "\"*.a.com\""),
+            ("1", "\"1\""),
+            ("", "\"\""),
+            ("a\"b", "\"a\\\"b\""),
+        ] {
+            assert_eq!(list([text]), format!("[{written}]"));
+            let read: Vec<String> = serde_yaml::from_str(&list([text, text])).unwrap();
+            assert_eq!(read, [text, text]);
+        }
+    }
 }
