@@ -74,7 +74,7 @@ pub fn decide(
     let target = snapshot.target(at, headers).ok()?;
     let rule = snapshot.rule(target.rule)?;
     let stickiness = rule.stickiness.as_ref()?;
-    let identified = decide::identify(Asked {
+    let identified = decide::identify(&Asked {
         snapshot,
         rule,
         subset: target.subset.as_deref(),

@@ -6,8 +6,8 @@
 //! alone.
 
 use super::sealed::looks_sealed;
-use crate::model::UnixTime;
-use http::{HeaderMap, HeaderName};
+use crate::model::{Fields, UnixTime};
+use http::HeaderName;
 
 /// One session of the application's.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -57,10 +57,10 @@ impl AppSession {
     }
 
     /// The value in a header of a request.
-    pub fn header<'h>(&self, headers: &'h HeaderMap) -> Option<(&HeaderName, &'h [u8])> {
+    pub fn header<'h>(&self, headers: &'h impl Fields) -> Option<(&HeaderName, &'h [u8])> {
         let Source::Header(name) = &self.source else { return None };
-        let value = headers.get(name).filter(|value| !value.is_empty())?;
-        Some((name, value.as_bytes()))
+        let value = headers.first(name).filter(|value| !value.is_empty())?;
+        Some((name, value))
     }
 }
 

@@ -4,8 +4,8 @@
 use super::adopted::Adopted;
 use super::app_session::{AppSession, Source, unwrap};
 use super::names::CookieNames;
+use crate::model::Fields;
 use ahash::AHashSet;
-use http::HeaderMap;
 use http::header::COOKIE;
 use smallvec::SmallVec;
 
@@ -177,14 +177,14 @@ enum Keep<'h> {
 }
 
 /// Whether a request carries a cookie of this name.
-pub fn carries(headers: &HeaderMap, name: &[u8]) -> bool {
+pub fn carries(headers: &impl Fields, name: &[u8]) -> bool {
     value_of(headers, name).is_some()
 }
 
 /// The value of the first cookie of this name.
-pub fn value_of<'h>(headers: &'h HeaderMap, name: &[u8]) -> Option<&'h [u8]> {
-    let lines = headers.get_all(COOKIE).iter();
-    let pairs = lines.flat_map(|line| line.as_bytes().split(|byte| *byte == b';'));
+pub fn value_of<'h>(headers: &'h impl Fields, name: &[u8]) -> Option<&'h [u8]> {
+    let lines = headers.all(&COOKIE);
+    let pairs = lines.flat_map(|line| line.split(|byte| *byte == b';'));
     let mut pairs = pairs.filter_map(Pair::of);
     pairs.find(|pair| pair.name == name).map(|pair| pair.value)
 }

@@ -7,6 +7,7 @@ use crate::balance::Selection;
 use crate::pool::{Ability, Member};
 use crate::proxy::decide::{Asked, Identified, Within, within};
 use crate::snapshot::{By, Choices, Service, Stickiness};
+use http::HeaderMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -60,7 +61,7 @@ impl<'a> Placing<'a> {
     /// What places the client of a request; `named`: it names its session.
     pub(super) fn of(
         found: &'a Found<'a>,
-        asked: &Asked<'_>,
+        asked: &Asked<'_, HeaderMap>,
         identified: &Identified,
         named: bool,
         certain: bool,

@@ -9,8 +9,7 @@ use crate::routing::{host, path};
 use crate::snapshot::{Caller, Reconnect, Rule, Snapshot, Unknown};
 use crate::websocket::{self, Asks};
 use http::header::HOST;
-use http::{HeaderMap, HeaderValue, Method, Uri};
-use pingora::http::RequestHeader;
+use http::{HeaderMap, HeaderValue, Method, Uri, Version};
 use std::fmt::Display;
 use std::sync::Arc;
 
@@ -112,7 +111,7 @@ impl Request {
         found: &'a Found<'a>,
         recall: Recall<'a>,
         now: UnixTime,
-    ) -> Asked<'a> {
+    ) -> Asked<'a, HeaderMap> {
         Asked {
             snapshot,
             rule: found.rule,
@@ -125,7 +124,7 @@ impl Request {
         }
     }
     /// Who its client is.
-    pub(super) fn identify(&self, asked: Asked<'_>) -> Client {
+    pub(super) fn identify(&self, asked: &Asked<'_, HeaderMap>) -> Client {
         let identified = decide::identify(asked);
         let keyed = identified.bond.is_some()
             || identified.cause.is_some_and(|cause| cause != Cause::NoKey);
@@ -139,10 +138,5 @@ impl Request {
 }
 
 fn is_handshake(method: &Method, headers: &HeaderMap) -> bool {
-    let Ok(mut request) = RequestHeader::build(method.clone(), b"/", None) else { return false };
-    for (name, value) in headers {
-        // an error means that there are too many, which no handshake has
-        let _ = request.append_header(name, value);
-    }
-    websocket::asks(&request) == Asks::WebSocket
+    websocket::asks(method, Version::HTTP_11, headers) == Asks::WebSocket
 }

@@ -17,6 +17,7 @@ use crate::rewriting::{Cut, KeyPlace};
 use crate::snapshot::{Carrier, Codec, Place, Service, Stickiness};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use http::HeaderMap;
 use http::header::COOKIE;
 use std::borrow::Cow;
 
@@ -53,7 +54,11 @@ impl Blind {
 
 /// Every source of a key that a rule knows, in the order in which they are tried. `remembers`: whether
 /// sessions that were learnt can be looked up.
-pub(super) fn sources(asked: &Asked<'_>, remembers: bool, blind: Option<Blind>) -> Vec<Source> {
+pub(super) fn sources(
+    asked: &Asked<'_, HeaderMap>,
+    remembers: bool,
+    blind: Option<Blind>,
+) -> Vec<Source> {
     let Some(stickiness) = &asked.rule.stickiness else { return Vec::new() };
     let (mut ours, mut foreign, mut sessions) = (Vec::new(), Vec::new(), Vec::new());
     for line in asked.headers.get_all(COOKIE) {
@@ -137,7 +142,7 @@ impl<'a> Way<'a> {
 }
 
 struct Reader<'a> {
-    asked: &'a Asked<'a>,
+    asked: &'a Asked<'a, HeaderMap>,
     stickiness: &'a Stickiness,
     service: &'a Service,
     remembers: bool,

@@ -32,7 +32,7 @@ pub(super) fn tell(
     let affinity = world.affinity(&rule.id, request.handshake);
     let blind = affinity.and_then(sources::blind_for).filter(|_| !world.knows_generated_key());
     report.sources = sources::sources(&asked, world.is_process(), blind);
-    let Client { identified, anew } = request.identify(asked);
+    let Client { identified, anew } = request.identify(&asked);
     if anew {
         report.sources.iter_mut().for_each(|source| source.decides = false);
     }

@@ -93,7 +93,7 @@ impl Bound<'_> {
         let recall =
             |session: &AppSession, value: &[u8]| world.recall(found.rule, session, value, now);
         let asked = self.request.asked(&world.snapshot, &found, &recall, now);
-        let Client { identified, anew } = self.request.identify(asked);
+        let Client { identified, anew } = self.request.identify(&asked);
         let certain = world.knows_places();
         let placing = Placing::of(&found, &asked, &identified, false, certain);
         let case = Case {

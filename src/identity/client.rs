@@ -4,7 +4,7 @@
 
 use super::forwarded::X_FORWARDED_FOR;
 use super::trust::TrustedProxies;
-use http::HeaderMap;
+use crate::model::Fields;
 use std::net::{IpAddr, SocketAddr};
 
 /// Entries of `X-Forwarded-For` that are looked at. No chain of proxies is that long, and a client
@@ -16,13 +16,13 @@ const MOST_HOPS: usize = 32;
 /// the hop before, since nobody vouches for what lies beyond. Entries may be `ip`, `ip:port`,
 /// `[v6]` or `[v6]:port`; empty ones are skipped (RFC 9110 §5.6.1). IPv4-mapped IPv6 comes back as
 /// IPv4.
-pub fn client_address(peer: IpAddr, headers: &HeaderMap, trusted: &TrustedProxies) -> IpAddr {
+pub fn client_address(peer: IpAddr, headers: &impl Fields, trusted: &TrustedProxies) -> IpAddr {
     let mut hop = peer.to_canonical();
     if !trusted.contains(hop) {
         return hop;
     }
-    let lines = headers.get_all(&X_FORWARDED_FOR).iter().rev();
-    let entries = lines.flat_map(|line| line.as_bytes().rsplit(|byte| *byte == b','));
+    let lines = headers.all(&X_FORWARDED_FOR).rev();
+    let entries = lines.flat_map(|line| line.rsplit(|byte| *byte == b','));
     for entry in entries.map(<[u8]>::trim_ascii).take(MOST_HOPS) {
         if entry.is_empty() {
             continue;
@@ -50,7 +50,7 @@ fn parse(entry: &[u8]) -> Option<IpAddr> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use http::HeaderValue;
+    use http::{HeaderMap, HeaderValue};
     use proptest::prelude::*;
 
     fn trusted() -> TrustedProxies {

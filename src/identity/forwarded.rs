@@ -2,10 +2,10 @@
 //! its scheme. A plan, not an edit of headers: the proxy applies it to Pingora's own header type,
 //! which keeps the case of names.
 
-use http::header::{HeaderMap, HeaderName, HeaderValue};
+use crate::model::fields::{Fields, named};
+use http::header::HeaderName;
 use smallvec::SmallVec;
-use std::io::Write;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 
 /// `X-Forwarded-For`: the chain of addresses, the nearest last.
 pub static X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
@@ -30,84 +30,95 @@ pub struct Forwarded {
     /// Headers that the client must not speak in; empty for trusted peers.
     pub dropped: SmallVec<[HeaderName; 4]>,
     /// The one line of `X-Forwarded-For`.
-    pub for_: HeaderValue,
+    pub for_: SmallVec<[u8; 64]>,
     /// `X-Forwarded-Proto`; `None`: leave it.
-    pub proto: Option<HeaderValue>,
-    /// `X-Forwarded-Host`; `None`: leave it.
-    pub host: Option<HeaderValue>,
+    pub proto: Option<&'static str>,
+    /// Whether `X-Forwarded-Host` becomes what the client sent as `Host` or `:authority`.
+    pub host: bool,
 }
 
 impl Forwarded {
     /// Plans the change. `peer` is the other end of the connection, `trusted` whether it is one of
-    /// the trusted proxies, `scheme` that of the listener, `host` what the client sent as `Host` or
-    /// `:authority`, unchanged.
+    /// the trusted proxies, `scheme` that of the listener.
     ///
     /// From a peer that is not trusted every `X-Forwarded-*` and `Forwarded` is dropped and ours
     /// are written anew. A trusted one has its `X-Forwarded-For` continued, and keeps what else it
     /// said.
-    pub fn plan(
-        peer: IpAddr,
-        trusted: bool,
-        headers: &HeaderMap,
-        scheme: Scheme,
-        host: Option<HeaderValue>,
-    ) -> Self {
-        let kept = |name: &HeaderName| trusted && headers.contains_key(name);
+    pub fn plan(peer: IpAddr, trusted: bool, headers: &impl Fields, scheme: Scheme) -> Self {
+        let kept = |name: &HeaderName| trusted && headers.has(name);
         Self {
             dropped: if trusted {
                 SmallVec::new()
             } else {
-                headers.keys().filter(|name| speaks_of_the_client(name)).cloned().collect()
+                let names = headers.each().map(|(name, _)| name);
+                names.filter(|name| speaks_of_the_client(name)).filter_map(named).collect()
             },
-            for_: chain(peer, headers.get_all(&X_FORWARDED_FOR).iter().filter(|_| trusted)),
-            proto: (!kept(&X_FORWARDED_PROTO)).then(|| scheme.value()),
-            host: host.filter(|_| !kept(&X_FORWARDED_HOST)),
+            for_: chain(peer, headers.all(&X_FORWARDED_FOR).filter(|_| trusted)),
+            proto: (!kept(&X_FORWARDED_PROTO)).then(|| scheme.name()),
+            host: !kept(&X_FORWARDED_HOST),
         }
     }
 }
 
 impl Scheme {
-    fn value(self) -> HeaderValue {
-        HeaderValue::from_static(match self {
+    const fn name(self) -> &'static str {
+        match self {
             Self::Http => "http",
             Self::Https => "https",
-        })
+        }
     }
 }
 
 /// Whether the client came by https: by the listener, or by the word of a trusted proxy, the first
 /// entry in the last line of `X-Forwarded-Proto`. An entry that is no scheme of the web counts for
 /// nothing.
-pub fn came_by_https(trusted: bool, headers: &HeaderMap, listener_https: bool) -> bool {
-    let Some(line) = headers.get_all(&X_FORWARDED_PROTO).iter().next_back().filter(|_| trusted)
-    else {
+pub fn came_by_https(trusted: bool, headers: &impl Fields, listener_https: bool) -> bool {
+    let Some(line) = headers.all(&X_FORWARDED_PROTO).next_back().filter(|_| trusted) else {
         return listener_https;
     };
-    let first = line.as_bytes().split(|byte| *byte == b',').next().unwrap_or_default();
+    let first = line.split(|byte| *byte == b',').next().unwrap_or_default();
     let is = |scheme: &[u8]| first.trim_ascii().eq_ignore_ascii_case(scheme);
     is(b"https") || is(b"wss") || (listener_https && !is(b"http") && !is(b"ws"))
 }
 
 /// `_` is read as `-`, since servers of the CGI kind (WSGI, Rack, PHP) see no difference.
-fn speaks_of_the_client(name: &HeaderName) -> bool {
-    let is = |(byte, wanted): (u8, u8)| byte == wanted || (byte == b'_' && wanted == b'-');
+fn speaks_of_the_client(name: &str) -> bool {
+    let is = |(byte, wanted): (u8, u8)| {
+        byte.eq_ignore_ascii_case(&wanted) || (byte == b'_' && wanted == b'-')
+    };
     let prefix = b"x-forwarded-";
-    let name = name.as_str();
-    name == "forwarded"
+    name.eq_ignore_ascii_case("forwarded")
         || (name.len() >= prefix.len() && name.bytes().zip(prefix.iter().copied()).all(is))
 }
 
 /// All lines and the peer as one list.
-fn chain<'a>(peer: IpAddr, lines: impl Iterator<Item = &'a HeaderValue>) -> HeaderValue {
-    let mut list = Vec::with_capacity(48);
+fn chain<'a>(peer: IpAddr, lines: impl Iterator<Item = &'a [u8]>) -> SmallVec<[u8; 64]> {
+    let mut list = SmallVec::new();
     for line in lines.filter(|line| !line.is_empty()) {
-        list.extend_from_slice(line.as_bytes());
+        list.extend_from_slice(line);
         list.extend_from_slice(b", ");
     }
-    // Writing to a `Vec` cannot fail, and values joined by commas make a value.
-    let _ = write!(list, "{}", peer.to_canonical());
-    HeaderValue::from_maybe_shared(bytes::Bytes::from(list))
-        .unwrap_or_else(|_| HeaderValue::from_static("unknown"))
+    match peer.to_canonical() {
+        IpAddr::V4(address) => write_ipv4(address, &mut list),
+        IpAddr::V6(address) => list.extend_from_slice(address.to_string().as_bytes()),
+    }
+    list
+}
+
+/// What `Display` writes, without its machinery: this is done for every request.
+fn write_ipv4(address: Ipv4Addr, list: &mut SmallVec<[u8; 64]>) {
+    for (at, octet) in address.octets().into_iter().enumerate() {
+        if at > 0 {
+            list.push(b'.');
+        }
+        if octet >= 100 {
+            list.push(b'0' + octet / 100);
+        }
+        if octet >= 10 {
+            list.push(b'0' + octet / 10 % 10);
+        }
+        list.push(b'0' + octet % 10);
+    }
 }
 
 #[cfg(test)]

@@ -3,12 +3,13 @@
 use super::ctx::Ctx;
 use super::front::ClientIo;
 use super::grpc;
+use super::message::Response;
 use super::refusal::{Answer, REASON_HEADER, Refusal};
-use crate::model::{Cause, Did};
+use crate::model::{Cause, Did, Fields};
 use bytes::Bytes;
 use http::StatusCode;
 use http::header::{CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER, SET_COOKIE};
-use pingora::http::{RequestHeader, ResponseHeader};
+use pingora::http::ResponseHeader;
 use pingora::{Error, Result};
 use pingora_proxy::{FailToProxy, Session};
 use std::sync::Arc;
@@ -60,7 +61,7 @@ pub(super) fn status(ctx: &mut Ctx, refusal: Refusal) -> Option<u16> {
 
 /// An answer to `request`.
 pub(super) fn compose(
-    request: &RequestHeader,
+    request: &impl Fields,
     ctx: &mut Ctx,
     refusal: Refusal,
     status: u16,
@@ -82,7 +83,7 @@ pub(super) fn compose(
         let stickiness = rule.and_then(|rule| rule.stickiness.as_ref());
         let cleared = stickiness
             .iter()
-            .flat_map(|stickiness| stickiness.clear_cookies(&request.headers, ctx.https, ctx.now));
+            .flat_map(|stickiness| stickiness.clear_cookies(request, ctx.https, ctx.now));
         for cleared in cleared {
             header.append_header(SET_COOKIE, cleared)?;
             ctx.did = Did::Cleared;
@@ -144,10 +145,11 @@ pub(super) fn refusal_after(ctx: &Ctx, error: &Error) -> Refusal {
 /// The response that ends the exchange, once it is written. Pingora counts an interim one (`100`,
 /// `103`) as written too, after which a retry or an answer of our own is still possible.
 pub(super) fn final_response(session: &Session) -> Option<&ResponseHeader> {
-    session.response_written().filter(|written| !is_interim(written))
+    session.response_written().filter(|written| !is_interim(*written))
 }
 
 /// Whether another response is to follow.
-pub(super) fn is_interim(response: &ResponseHeader) -> bool {
-    response.status.is_informational() && response.status != StatusCode::SWITCHING_PROTOCOLS
+pub(super) fn is_interim(response: &impl Response) -> bool {
+    let status = response.status();
+    status.is_informational() && status != StatusCode::SWITCHING_PROTOCOLS
 }

@@ -7,10 +7,9 @@ use super::front::{ClientIo, fresh, set_fresh};
 use super::refusal::Refusal;
 use super::respond::TUNNEL_TIMEOUT;
 use crate::affinity::course::{OnUnhealthy, WhenFull, when_full};
-use crate::model::Cause;
+use crate::model::{Cause, Fields};
 use crate::pool::{Ends, For, Member, Seat, Waited, pingora_address, wait};
 use crate::snapshot::{Choices, Live, PlaceKey, Rule, Snapshot, Timeouts};
-use pingora::http::RequestHeader;
 use pingora::upstreams::peer::HttpPeer;
 use pingora::{Error, ErrorType, Result};
 use pingora_proxy::Session;
@@ -78,7 +77,7 @@ pub(super) enum Step {
 
 /// Takes a seat at the backend that is chosen, where there is one.
 pub(super) fn at_once(
-    header: &RequestHeader,
+    header: &impl Fields,
     remembered: &mut Option<Fresh>,
     ctx: &mut Ctx,
     rule: &Rule,

@@ -5,10 +5,10 @@ use super::choose::wish;
 use super::ctx::Ctx;
 use super::decide::{self, Choice, Wish, Within};
 use crate::affinity::{Joined, Pick};
+use crate::model::Fields;
 use crate::pool::{Ability, Member};
 use crate::snapshot::{Burst, Live, Rule};
 use http::header::USER_AGENT;
-use pingora::http::RequestHeader;
 use std::borrow::Cow;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -24,7 +24,7 @@ pub(super) struct Fresh {
 /// Chooses for a request; one without a key goes where its company went. `remembered` is the fresh
 /// binding of its connection; one that is to be remembered instead is handed back.
 pub(super) fn choose(
-    header: &RequestHeader,
+    header: &impl Fields,
     remembered: Option<Fresh>,
     ctx: &mut Ctx,
     rule: &Rule,
@@ -57,7 +57,7 @@ fn target<'t>(ctx: &Ctx, rule: &'t Rule) -> Cow<'t, str> {
 }
 
 fn together(
-    header: &RequestHeader,
+    header: &impl Fields,
     remembered: Option<Fresh>,
     ctx: &Ctx,
     rule: &Rule,
@@ -82,7 +82,7 @@ fn together(
     {
         return (with(Some(company)), Some(fresh.pick));
     }
-    let agent = header.headers.get(USER_AGENT).map(http::HeaderValue::as_bytes);
+    let agent = header.first(&USER_AGENT);
     let key = live.bursts.key(&target, ctx.client, agent);
     let now = ctx.arrived.saturating_duration_since(live.started).as_millis();
     let now = u64::try_from(now).unwrap_or(u64::MAX);

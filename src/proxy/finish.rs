@@ -3,13 +3,14 @@
 use super::answer::final_response;
 use super::ctx::Ctx;
 use super::front::{ClientIo, Streams};
+use super::message::Request;
 use super::refusal::Refusal;
+use crate::model::fields::text;
 use crate::model::{Verdict, clock};
 use crate::observe::AccessLine;
 use crate::routing::host;
 use crate::snapshot::Live;
 use http::header::HOST;
-use pingora::http::RequestHeader;
 use pingora_proxy::Session;
 use std::time::Duration;
 
@@ -42,7 +43,7 @@ pub(super) struct Outcome {
 }
 
 /// Counts a request that has ended, and writes its line.
-pub(super) fn record(header: &RequestHeader, outcome: Outcome, ctx: &Ctx, live: &Live) {
+pub(super) fn record(header: &impl Request, outcome: Outcome, ctx: &Ctx, live: &Live) {
     let Outcome { status, bytes, took: duration } = outcome;
     let verdict = Verdict { brought: ctx.brought, did: ctx.did };
     let refusal = ctx.refusal.map(|refusal| refusal.answer().reason);
@@ -63,16 +64,16 @@ pub(super) fn record(header: &RequestHeader, outcome: Outcome, ctx: &Ctx, live: 
     if !live.access_log.is_on() {
         return;
     }
-    let sent_host = header.headers.get(HOST).and_then(|host| host.to_str().ok());
+    let sent_host = header.first(&HOST).and_then(text);
     let rule = ctx.rule();
     let backend = ctx.backend.as_ref().map(|member| &member.backend);
     live.access_log.write(&AccessLine {
         time: ctx.wall,
         client: ctx.client,
-        method: header.method.as_str(),
+        method: header.method().as_str(),
         host: &host::normalise(sent_host.unwrap_or_default()),
         // a key in it is a secret, be it ours or the application's
-        path: &ctx.snapshot.bare_path(header.uri.path()),
+        path: &ctx.snapshot.bare_path(header.path()),
         status,
         bytes,
         duration,

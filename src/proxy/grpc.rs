@@ -1,19 +1,20 @@
 //! Answers of our own to calls of gRPC: their clients look for a status of theirs in the header,
 //! and take any other answer for a broken server (gRPC's `PROTOCOL-HTTP2.md`, "Trailers-Only").
 
+use super::message::Request;
 use super::refusal::{Answer, REASON_HEADER, Refusal};
 use http::header::CONTENT_TYPE;
 use pingora::Result;
-use pingora::http::{RequestHeader, ResponseHeader};
+use pingora::http::ResponseHeader;
 use pingora_core::protocols::http::HttpTask;
 use pingora_proxy::Session;
 
 /// Whether a request is a call. What browsers send (`application/grpc-web`) is not: they look at
 /// the status of HTTP.
-pub(super) fn is_call(header: &RequestHeader) -> bool {
-    let kind = header.headers.get(CONTENT_TYPE).map(http::HeaderValue::as_bytes);
+pub(super) fn is_call(header: &impl Request) -> bool {
+    let kind = header.first(&CONTENT_TYPE);
     let rest = kind.and_then(|kind| kind.strip_prefix(b"application/grpc"));
-    header.version == http::Version::HTTP_2
+    header.version() == http::Version::HTTP_2
         && rest.is_some_and(|rest| matches!(rest.first(), None | Some(b'+' | b';')))
 }
 
@@ -48,6 +49,7 @@ const fn code(status: u16) -> u8 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use pingora::http::RequestHeader;
 
     fn is(kind: &str, version: http::Version) -> bool {
         let mut header = RequestHeader::build("POST", b"/", None).unwrap();

@@ -1,31 +1,32 @@
 //! Links of responses that get the key, for clients without cookies.
 
 use super::ctx::Ctx;
+use super::message::Response;
+use crate::model::fields::text;
 use crate::rewriting::{HtmlRewriter, KeyPlace, Links, Site, wants};
 use crate::snapshot::Rule;
 use bytes::Bytes;
 use http::Method;
 use http::header::{
-    CONTENT_LOCATION, CONTENT_TYPE, HeaderName, HeaderValue, LOCATION, REFERRER_POLICY, REFRESH,
-    TRANSFER_ENCODING,
+    ACCEPT_RANGES, CONTENT_LENGTH, CONTENT_LOCATION, CONTENT_TYPE, ETAG, HeaderName, HeaderValue,
+    LAST_MODIFIED, LOCATION, REFERRER_POLICY, REFRESH, TRANSFER_ENCODING,
 };
 use parking_lot::Mutex;
 use pingora::Result;
-use pingora::http::ResponseHeader;
 use std::sync::Arc;
 
 /// Where links may be, in the header of a response.
 const LINKS: [HeaderName; 3] = [LOCATION, CONTENT_LOCATION, REFRESH];
 /// What is true of the page as the backend wrote it, and of no other.
-const OF_THE_WHOLE: [&str; 8] = [
-    "content-length",
-    "accept-ranges",
-    "etag",
-    "last-modified",
-    "content-md5",
-    "digest",
-    "content-digest",
-    "repr-digest",
+const OF_THE_WHOLE: [HeaderName; 8] = [
+    CONTENT_LENGTH,
+    ACCEPT_RANGES,
+    ETAG,
+    LAST_MODIFIED,
+    HeaderName::from_static("content-md5"),
+    HeaderName::from_static("digest"),
+    HeaderName::from_static("content-digest"),
+    HeaderName::from_static("repr-digest"),
 ];
 
 /// Puts `key` into the links of `response`: those of the header at once, those of the page as it
@@ -35,7 +36,7 @@ pub(super) fn rewrite(
     place: &KeyPlace,
     key: &str,
     method: &Method,
-    response: &mut ResponseHeader,
+    response: &mut impl Response,
     ctx: &mut Ctx,
 ) -> Result<bool> {
     let Some(page) = &ctx.page else { return Ok(false) };
@@ -52,32 +53,32 @@ pub(super) fn rewrite(
     let links = Links::new(site, place.clone(), key, Arc::new(ours));
     let mut any = false;
     for name in LINKS {
-        let value = response.headers.get(&name).and_then(|value| value.to_str().ok());
+        let value = response.first(&name).and_then(text);
         let Some(with_key) = value.and_then(|value| links.header(&name, value)) else { continue };
         if let Ok(value) = HeaderValue::try_from(with_key) {
-            response.insert_header(name, value)?;
+            response.set(&name, value.as_bytes())?;
             any = true;
         }
     }
     debug_assert!(rule.rewrites_urls, "asked for only where the rule says so");
-    if !wants(response.status, &response.headers) {
+    if !wants(response.status(), response) {
         return Ok(any);
     }
-    let kind = response.headers.get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
+    let kind = response.first(&CONTENT_TYPE).and_then(text);
     let Some(page) = HtmlRewriter::new(Arc::new(links), kind.unwrap_or_default()) else {
         return Ok(any);
     };
     for name in OF_THE_WHOLE {
-        response.remove_header(name);
+        response.remove(&name);
     }
     if !keeps_referrer(response) {
         // what the page loads from other sites must not learn the key from its URL
-        response.insert_header(REFERRER_POLICY, "same-origin")?;
+        response.set(&REFERRER_POLICY, b"same-origin")?;
     }
     if method != Method::HEAD {
-        if !response.headers.contains_key(TRANSFER_ENCODING) {
+        if !response.has(&TRANSFER_ENCODING) {
             // without a length and without chunks its end would be that of the connection
-            response.insert_header(TRANSFER_ENCODING, "chunked")?;
+            response.set(&TRANSFER_ENCODING, b"chunked")?;
         }
         ctx.html = Some(Box::new(Mutex::new(page)));
     }
@@ -86,14 +87,14 @@ pub(super) fn rewrite(
 
 /// Whether other sites learn no more of this page's URL than its origin. Of several policies the
 /// last one that a browser knows counts, so one that tells too much is not let by.
-fn keeps_referrer(response: &ResponseHeader) -> bool {
-    let mut lines = response.headers.get_all(REFERRER_POLICY).iter().peekable();
+fn keeps_referrer(response: &impl Response) -> bool {
+    let mut lines = response.all(&REFERRER_POLICY).peekable();
     let tells = |policy: &str| {
         let policy = policy.trim();
         ["unsafe-url", "no-referrer-when-downgrade"].iter().any(|p| policy.eq_ignore_ascii_case(p))
     };
     lines.peek().is_some()
-        && lines.all(|line| line.to_str().is_ok_and(|line| !line.split(',').any(tells)))
+        && lines.all(|line| text(line).is_some_and(|line| !line.split(',').any(tells)))
 }
 
 /// Passes a part of a page on.

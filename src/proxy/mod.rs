@@ -30,11 +30,13 @@ mod front;
 mod grpc;
 mod hot;
 mod links;
+mod message;
 mod private;
 mod receive;
 mod refusal;
 mod respond;
 mod sessions;
+mod sign;
 mod tunnel;
 
 pub use ctx::Ctx;
@@ -124,7 +126,7 @@ impl ProxyHttp for Gateway {
         ctx: &mut Ctx,
     ) -> Result<()> {
         let tls = receive::tls(session);
-        receive::sign(request, session.req_header().version, tls.as_deref(), ctx)
+        sign::sign(request, session.req_header().version, tls.as_deref(), ctx)
     }
 
     async fn request_body_filter(

@@ -1,8 +1,9 @@
 //! Keeping a response that carries one client's key out of shared caches (RFC 9111).
 
+use super::message::Response;
+use crate::model::fields::text;
 use http::Method;
-use http::header::{CACHE_CONTROL, EXPIRES, HeaderValue};
-use pingora::http::ResponseHeader;
+use http::header::{CACHE_CONTROL, EXPIRES};
 
 /// Statuses that a cache may keep without being told (RFC 9110 §15.1), and 304, which updates what
 /// it has.
@@ -11,11 +12,10 @@ const KEPT_BY_DEFAULT: [u16; 13] =
 
 /// The `Cache-Control` that keeps a shared cache from handing one client's key to others; `None`
 /// when no shared cache would keep the response anyway.
-pub(super) fn private(method: &Method, response: &ResponseHeader) -> Option<HeaderValue> {
+pub(super) fn private(method: &Method, response: &impl Response) -> Option<String> {
     let mut kept = vec!["private"];
-    let mut explicit = response.headers.contains_key(EXPIRES);
-    let lines = response.headers.get_all(CACHE_CONTROL).iter();
-    for directive in lines.filter_map(|line| line.to_str().ok()).flat_map(directives) {
+    let mut explicit = response.has(&EXPIRES);
+    for directive in response.all(&CACHE_CONTROL).filter_map(text).flat_map(directives) {
         let (name, value) = match directive.split_once('=') {
             Some((name, value)) => (name, Some(value)),
             None => (directive, None),
@@ -33,8 +33,8 @@ pub(super) fn private(method: &Method, response: &ResponseHeader) -> Option<Head
         }
     }
     let by_default = matches!(*method, Method::GET | Method::HEAD)
-        && KEPT_BY_DEFAULT.contains(&response.status.as_u16());
-    (explicit || by_default).then(|| HeaderValue::from_str(&kept.join(", ")).ok()).flatten()
+        && KEPT_BY_DEFAULT.contains(&response.status().as_u16());
+    (explicit || by_default).then(|| kept.join(", "))
 }
 
 /// The directives of one line; a comma inside quotes does not end one.
@@ -50,6 +50,7 @@ fn directives(line: &str) -> impl Iterator<Item = &str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use pingora::http::ResponseHeader;
 
     fn cache_control(
         method: &Method,
@@ -60,7 +61,7 @@ mod tests {
         for (name, value) in fields {
             response.append_header(*name, *value).unwrap();
         }
-        private(method, &response).map(|value| value.to_str().unwrap().to_owned())
+        private(method, &response)
     }
 
     #[test]

@@ -1,41 +1,33 @@
 //! From the request as it came to the request as the backend gets it: limits, host and path in
-//! normal form, the rule, the client's binding, and the headers that a proxy adds.
+//! normal form, the rule, and the client's binding. What a proxy says of itself is in [`super::sign`].
 
 use super::choose;
 use super::ctx::{Asked as Page, Ctx};
 use super::decide::{self, Asked, Changes};
 use super::front::ClientIo;
-use super::grpc;
+use super::message::Request;
 use super::refusal::Refusal;
+use super::{grpc, sign};
 use crate::affinity::AppSession;
-use crate::affinity::stamp::Elsewhere;
-use crate::identity::forwarded::{X_FORWARDED_FOR, X_FORWARDED_HOST, X_FORWARDED_PROTO};
+use crate::identity::forwarded::X_FORWARDED_HOST;
 use crate::identity::{Forwarded, Scheme, came_by_https, client_address};
-use crate::model::Cause;
+use crate::model::fields::text;
 use crate::routing::{host, path};
 use crate::snapshot::{Caller, Limits, Live, Reconnect, Unknown};
-use crate::tls::Secured;
 use crate::websocket::{self, Asks};
 use bytes::Bytes;
 use http::header::{
-    ACCEPT_ENCODING, CONTENT_LENGTH, COOKIE, HOST, HeaderName, HeaderValue, IF_MATCH,
-    IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE, RANGE, REFERER, UPGRADE, VIA,
+    ACCEPT_ENCODING, CONTENT_LENGTH, COOKIE, HOST, HeaderName, IF_MATCH, IF_MODIFIED_SINCE,
+    IF_NONE_MATCH, IF_RANGE, RANGE, REFERER, UPGRADE,
 };
-use http::uri::PathAndQuery;
-use pingora::http::RequestHeader;
 use pingora::{Error, ErrorType, Result};
 use pingora_core::protocols::l4::socket::SocketAddr;
 use pingora_core::protocols::tls::SslDigest;
 use pingora_proxy::Session;
+use smallvec::SmallVec;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
-
-static X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
-const FAILOVER: &str = "X-Affinity-Failover";
-const VIA_HTTP_1_0: HeaderValue = HeaderValue::from_static("1.0 stickfast");
-const VIA_HTTP_1_1: HeaderValue = HeaderValue::from_static("1.1 stickfast");
-const VIA_HTTP_2: HeaderValue = HeaderValue::from_static("2 stickfast");
 
 /// Sets how long this connection may take for what.
 pub(super) fn set_limits(session: &mut Session, ctx: &Ctx) {
@@ -98,51 +90,48 @@ fn patience_with_readers(limits: &Limits) -> Duration {
 
 /// Makes a request ready for its backend.
 pub(super) fn receive(
-    header: &mut RequestHeader,
+    header: &mut impl Request,
     origin: Origin,
     ctx: &mut Ctx,
     live: &Live,
 ) -> std::result::Result<(), Refusal> {
     let Origin { peer, tls, has_body } = origin;
     // before anything looks at headers
-    tell_subject(header, &ctx.snapshot.doors.told, tls.as_deref())?;
+    sign::tell_subject(header, &ctx.snapshot.doors.told, tls.as_deref())?;
     fields_of_http2(header)?;
     ctx.streams = grpc::is_call(header) || has_body;
     let trusted = ctx.snapshot.trusted.contains(peer);
-    ctx.client = client_address(peer, &header.headers, &ctx.snapshot.trusted);
-    ctx.https = came_by_https(trusted, &header.headers, tls.is_some());
-    ctx.request_id = request_id(header, trusted);
+    ctx.client = client_address(peer, header, &ctx.snapshot.trusted);
+    ctx.https = came_by_https(trusted, header, tls.is_some());
+    ctx.request_id = sign::request_id(header, trusted);
     check_size(header, ctx)?;
 
-    let host_as_sent = host_as_sent(header)?;
-    let host_text = host_as_sent.to_str().map_err(|_| Refusal::BadRequest)?;
-    if !host_is_sane(host_text) {
-        return Err(Refusal::BadRequest);
-    }
+    let host_as_sent = header.first(&HOST).filter(|host| !host.is_empty());
+    let host_as_sent = host_as_sent.ok_or(Refusal::NoHost)?;
+    let host_text = text(host_as_sent).filter(|host| host_is_sane(host));
+    let host_text = host_text.ok_or(Refusal::BadRequest)?;
     let target = target(header)?;
-    let path = path::normalise(header.uri.path());
+    let path = path::normalise(header.path());
     let bare = ctx.snapshot.bare_path(&path);
-    let rule =
-        ctx.snapshot.route(&host::normalise(host_text), &bare, &header.method, &header.headers);
+    let rule = ctx.snapshot.route(&host::normalise(host_text), &bare, header.method(), header);
     ctx.rule = rule;
     drop(bare);
-    let path = (path != header.uri.path() || target == Target::Absolute).then(|| {
-        match header.uri.query() {
+    let path =
+        (path != header.path() || target == Target::Absolute).then(|| match header.query() {
             Some(query) => format!("{path}?{query}"),
             None => path.into_owned(),
-        }
-    });
+        });
     let scheme = if tls.is_some() { Scheme::Https } else { Scheme::Http };
-    let forwarded =
-        Forwarded::plan(peer, trusted, &header.headers, scheme, Some(host_as_sent.clone()));
+    let forwarded = Forwarded::plan(peer, trusted, header, scheme);
+    let host_as_sent: SmallVec<[u8; 64]> = SmallVec::from_slice(host_as_sent);
 
     if let Some(path) = path {
-        header.set_uri(path.parse().map_err(|_| Refusal::BadRequest)?);
+        header.set_target(&path).map_err(|_| Refusal::BadRequest)?;
     }
     let snapshot = Arc::clone(&ctx.snapshot);
-    let target = snapshot.target(ctx.rule.ok_or(Refusal::NoRoute)?, &header.headers);
+    let target = snapshot.target(ctx.rule.ok_or(Refusal::NoRoute)?, header);
     let target = target.map_err(|Unknown| Refusal::NoSubset)?;
-    let asks = websocket::asks(header);
+    let asks = websocket::asks(header.method(), header.version(), header);
     let handshakes = asks == Asks::WebSocket;
     let at = if handshakes { snapshot.for_handshake(target.rule) } else { target.rule };
     ctx.rule = Some(at);
@@ -152,12 +141,12 @@ pub(super) fn receive(
         let idle = rule.stickiness.as_ref().map_or(0, |stickiness| stickiness.terms.idle);
         live.learned.find(live.learned.key(service, &session.label, value), idle, ctx.now)
     };
-    let identified = decide::identify(Asked {
+    let identified = decide::identify(&Asked {
         snapshot: &snapshot,
         rule,
         subset: target.subset.as_deref(),
-        headers: &header.headers,
-        target: header.uri.path_and_query().map_or("", PathAndQuery::as_str),
+        headers: &*header,
+        target: header.target(),
         caller: Caller { client: ctx.client, peer },
         recall: &recall,
         now: ctx.now,
@@ -186,17 +175,17 @@ pub(super) fn receive(
         return Err(Refusal::NotBound);
     }
     carry_out(header, identified.changes)?;
-    speak_for_client(header, forwarded)?;
+    sign::speak_for_client(header, &forwarded, &host_as_sent)?;
     if rule.rewrites_urls {
         ask_for_plain_text(header)?;
-        let target = header.uri.path_and_query().map_or("/", PathAndQuery::as_str).to_owned();
         // links are those of the site as the client calls it, which a proxy may have renamed
-        let host = header.headers.get(&X_FORWARDED_HOST).unwrap_or(&host_as_sent);
-        ctx.page = Some(Page { host: host.to_str().unwrap_or_default().into(), target });
+        let host = header.first(&X_FORWARDED_HOST).unwrap_or(&host_as_sent);
+        let host = text(host).unwrap_or_default().into();
+        ctx.page = Some(Page { host, target: header.target().to_owned() });
     }
     if asks == Asks::Malformed {
         // it would be Pingora's tunnel that takes it
-        header.remove_header(&UPGRADE);
+        header.remove(&UPGRADE);
     }
     ctx.handshakes = handshakes;
     Ok(())
@@ -204,112 +193,67 @@ pub(super) fn receive(
 
 /// Has a request of HTTP/2 look like one of HTTP/1.1, for all that follows: one host, in `Host`, and
 /// one line of cookies (RFC 9113 §8.2.3).
-fn fields_of_http2(header: &mut RequestHeader) -> std::result::Result<(), Refusal> {
-    if header.version != http::Version::HTTP_2 {
+fn fields_of_http2(header: &mut impl Request) -> std::result::Result<(), Refusal> {
+    if header.version() != http::Version::HTTP_2 {
         return Ok(());
     }
-    if let Some(authority) = header.uri.authority() {
-        let host = HeaderValue::from_str(authority.as_str()).map_err(|_| Refusal::BadRequest)?;
-        let target = header.uri.path_and_query().map_or("/", PathAndQuery::as_str).to_owned();
-        put(header.insert_header(HOST, host))?;
-        header.set_uri(target.parse().map_err(|_| Refusal::BadRequest)?);
+    if let Some(host) = header.authority().map(ToOwned::to_owned) {
+        let target = if header.target().is_empty() { "/" } else { header.target() }.to_owned();
+        header.set(&HOST, host.as_bytes()).map_err(|_| Refusal::BadRequest)?;
+        header.set_target(&target).map_err(|_| Refusal::BadRequest)?;
     }
-    let lines: Vec<&[u8]> =
-        header.headers.get_all(COOKIE).iter().map(HeaderValue::as_bytes).collect();
-    if lines.len() > 1 {
-        let joined = HeaderValue::from_bytes(&lines.join(&b"; "[..]));
-        put(header.insert_header(COOKIE, joined.map_err(|_| Refusal::BadRequest)?))?;
+    if header.all(&COOKIE).nth(1).is_some() {
+        let lines: Vec<&[u8]> = header.all(&COOKIE).collect();
+        let joined = lines.join(&b"; "[..]);
+        header.set(&COOKIE, &joined).map_err(|_| Refusal::BadRequest)?;
     }
     Ok(())
 }
 
 /// Takes everything of ours out of a request.
-fn carry_out(header: &mut RequestHeader, changes: Changes) -> std::result::Result<(), Refusal> {
+fn carry_out(header: &mut impl Request, changes: Changes) -> std::result::Result<(), Refusal> {
     for name in changes.dropped {
-        header.remove_header(&name);
+        header.remove(&name);
     }
     for (name, lines) in changes.unwrapped {
-        header.remove_header(&name);
-        for line in lines {
-            put(header.append_header(name.clone(), line))?;
-        }
+        replace(header, &name, &lines)?;
     }
     if let Some(lines) = changes.cookies {
-        header.remove_header(&COOKIE);
-        for line in lines {
-            put(header.append_header(COOKIE, line))?;
-        }
+        replace(header, &COOKIE, &lines)?;
     }
     if let Some(target) = changes.target {
         let (path, query) = target.split_at(target.find('?').unwrap_or(target.len()));
         // what is left of a segment without its key may be a dot
         let target = [&path::normalise(path), query].concat();
-        header.set_uri(target.parse().map_err(|_| Refusal::BadRequest)?);
+        header.set_target(&target).map_err(|_| Refusal::BadRequest)?;
     }
     if let Some(referer) = changes.referer {
-        put(header.insert_header(REFERER, referer))?;
+        put(header.set(&REFERER, referer.as_bytes()))?;
     }
     Ok(())
+}
+
+fn replace(
+    header: &mut impl Request,
+    name: &HeaderName,
+    lines: &[Vec<u8>],
+) -> std::result::Result<(), Refusal> {
+    if let [line] = lines {
+        return put(header.set(name, line));
+    }
+    header.remove(name);
+    lines.iter().try_for_each(|line| put(header.add(name, line)))
 }
 
 /// A page whose links get the key must come whole and uncompressed, and not out of the client's
 /// cache, where it has another key. The conditions of a request that changes something stay.
-fn ask_for_plain_text(header: &mut RequestHeader) -> std::result::Result<(), Refusal> {
-    if matches!(header.method, http::Method::GET | http::Method::HEAD) {
+fn ask_for_plain_text(header: &mut impl Request) -> std::result::Result<(), Refusal> {
+    if matches!(*header.method(), http::Method::GET | http::Method::HEAD) {
         for name in [RANGE, IF_RANGE, IF_MATCH, IF_NONE_MATCH, IF_MODIFIED_SINCE] {
-            header.remove_header(&name);
+            header.remove(&name);
         }
     }
-    put(header.insert_header(ACCEPT_ENCODING, HeaderValue::from_static("identity")))
-}
-
-/// The headers that a client could take away again by naming them in `Connection`; put in when
-/// Pingora has carried that out.
-pub(super) fn sign(
-    request: &mut RequestHeader,
-    version: http::Version,
-    tls: Option<&SslDigest>,
-    ctx: &Ctx,
-) -> Result<()> {
-    request.insert_header(X_REQUEST_ID.clone(), ctx.request_id.as_str())?;
-    let via = match version {
-        http::Version::HTTP_10 => VIA_HTTP_1_0,
-        http::Version::HTTP_2 => VIA_HTTP_2,
-        _ => VIA_HTTP_1_1,
-    };
-    request.append_header(VIA, via)?;
-    if let Some(tls) = tls
-        && let Some((subject, name)) = Secured::of(tls).subject
-    {
-        request.insert_header(name.to_owned(), subject)?;
-    }
-    tell_failover(request, ctx)
-}
-
-/// The same for another try.
-pub(super) fn sign_again(request: &mut RequestHeader, ctx: &Ctx) -> Result<()> {
-    request.remove_header(FAILOVER);
-    tell_failover(request, ctx)
-}
-
-fn tell_failover(request: &mut RequestHeader, ctx: &Ctx) -> Result<()> {
-    if let Some(told) = failover(ctx) {
-        request.insert_header(FAILOVER, told)?;
-    }
-    Ok(())
-}
-
-/// What the new backend of a client is told, once: where the client comes from, and why.
-fn failover(ctx: &Ctx) -> Option<String> {
-    let (from, backend) = (ctx.from.as_ref()?, ctx.backend.as_ref()?);
-    let Some(cause) = ctx.cause else {
-        // called home, and it has not refused
-        let returns = ctx.bond.as_ref().is_some_and(|bond| bond.until_then.is_some());
-        return returns.then(|| format!("from={from}; reason=failback"));
-    };
-    let moves = ctx.bond.as_ref().is_none_or(|bond| bond.elsewhere != Elsewhere::Visits);
-    let elsewhere = backend.backend.id != *from || cause == Cause::WrongIncarnation;
-    (moves && elsewhere).then(|| format!("from={from}; reason={}", cause.label()))
+    put(header.set(&ACCEPT_ENCODING, b"identity"))
 }
 
 /// Counts the request body against its limit. Runs again for each try, with the same bytes.
@@ -345,16 +289,16 @@ pub(super) fn peer(session: &Session) -> IpAddr {
     }
 }
 
-fn check_size(header: &RequestHeader, ctx: &Ctx) -> std::result::Result<(), Refusal> {
+fn check_size(header: &impl Request, ctx: &Ctx) -> std::result::Result<(), Refusal> {
     let limits = &ctx.snapshot.limits;
-    let fields = header.headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 4);
-    let line = header.raw_path().len() + header.method.as_str().len() + 12;
+    let fields = header.each().map(|(name, value)| name.len() + value.len() + 4);
+    let line = header.raw_target().len() + header.method().as_str().len() + 12;
     if fields.sum::<usize>() + line > limits.max_header_bytes {
         return Err(Refusal::HeaderTooLarge);
     }
-    let mut lengths = header.headers.get_all(CONTENT_LENGTH).iter();
+    let mut lengths = header.all(&CONTENT_LENGTH);
     let Some(length) = lengths.next() else { return Ok(()) };
-    let announced = length.to_str().ok().and_then(|text| text.parse::<u64>().ok());
+    let announced = text(length).and_then(|length| length.parse::<u64>().ok());
     match announced {
         // said twice, or in a list: nobody says that without an ulterior motive
         None => Err(Refusal::BadRequest),
@@ -362,11 +306,6 @@ fn check_size(header: &RequestHeader, ctx: &Ctx) -> std::result::Result<(), Refu
         Some(length) if length > limits.max_body_bytes => Err(Refusal::BodyTooLarge),
         Some(_) => Ok(()),
     }
-}
-
-fn host_as_sent(header: &RequestHeader) -> std::result::Result<HeaderValue, Refusal> {
-    let host = header.headers.get(HOST).filter(|host| !host.is_empty());
-    host.cloned().ok_or(Refusal::NoHost)
 }
 
 fn host_is_sane(host: &str) -> bool {
@@ -382,79 +321,19 @@ enum Target {
     Absolute,
 }
 
-fn target(header: &RequestHeader) -> std::result::Result<Target, Refusal> {
-    let raw = header.raw_path();
+fn target(header: &impl Request) -> std::result::Result<Target, Refusal> {
+    let raw = header.raw_target();
     let scheme = |name: &[u8]| raw.get(..name.len()).is_some_and(|s| s.eq_ignore_ascii_case(name));
     match raw {
-        _ if !header.raw_path_is_utf8() => Err(Refusal::BadRequest),
+        _ if std::str::from_utf8(raw).is_err() => Err(Refusal::BadRequest),
         [b'/', ..] => Ok(Target::Origin),
-        b"*" if header.method == http::Method::OPTIONS => Ok(Target::Origin),
+        b"*" if *header.method() == http::Method::OPTIONS => Ok(Target::Origin),
         _ if scheme(b"http://") || scheme(b"https://") => Ok(Target::Absolute),
         _ => Err(Refusal::BadRequest),
     }
 }
 
-/// A trusted proxy's id is kept, so that one request has one id all the way.
-fn request_id(header: &RequestHeader, trusted: bool) -> String {
-    let given = header.headers.get(&X_REQUEST_ID).filter(|_| trusted);
-    let given = given.and_then(|id| id.to_str().ok());
-    match given {
-        Some(id) if !id.is_empty() && id.len() <= 128 => id.to_owned(),
-        _ => format!("{:032x}", rand::random::<u128>()),
-    }
-}
-
-fn speak_for_client(
-    header: &mut RequestHeader,
-    forwarded: Forwarded,
-) -> std::result::Result<(), Refusal> {
-    let pretended: smallvec::SmallVec<[HeaderName; 2]> = header
-        .headers
-        .keys()
-        .filter(|name| name.as_str().starts_with("x-affinity-"))
-        .cloned()
-        .collect();
-    for name in forwarded.dropped.iter().chain(&pretended) {
-        header.remove_header(name);
-    }
-    put(header.insert_header(X_FORWARDED_FOR.clone(), forwarded.for_))?;
-    if let Some(proto) = forwarded.proto {
-        put(header.insert_header(X_FORWARDED_PROTO.clone(), proto))?;
-    }
-    if let Some(host) = forwarded.host {
-        put(header.insert_header(X_FORWARDED_HOST.clone(), host))?;
-    }
-    Ok(())
-}
-
-/// Tells who the client's certificate is for. No client says so itself, whatever listener it came
-/// by; `_` is read as `-`, as servers of the CGI kind do.
-fn tell_subject(
-    header: &mut RequestHeader,
-    told: &[HeaderName],
-    tls: Option<&SslDigest>,
-) -> std::result::Result<(), Refusal> {
-    if told.is_empty() {
-        return Ok(());
-    }
-    let same = |one: &HeaderName, other: &HeaderName| {
-        let (one, other) = (one.as_str().bytes(), other.as_str().bytes());
-        let read = |byte| if byte == b'_' { b'-' } else { byte };
-        one.map(read).eq(other.map(read))
-    };
-    let names = header.headers.keys();
-    let pretended: smallvec::SmallVec<[HeaderName; 2]> =
-        names.filter(|name| told.iter().any(|told| same(name, told))).cloned().collect();
-    for name in pretended {
-        header.remove_header(&name);
-    }
-    match tls.and_then(|tls| Secured::of(tls).subject) {
-        Some((subject, name)) => put(header.insert_header(name.to_owned(), subject)),
-        None => Ok(()),
-    }
-}
-
 /// A header map has room for 32,768 fields, far more than a request may have.
-fn put<T>(result: Result<T>) -> std::result::Result<(), Refusal> {
-    result.map(|_| ()).map_err(|_| Refusal::HeaderTooLarge)
+pub(super) fn put(result: Result<()>) -> std::result::Result<(), Refusal> {
+    result.map_err(|_| Refusal::HeaderTooLarge)
 }

@@ -1,10 +1,13 @@
 //! The one table from cause to HTTP answer, for everything that the gateway answers itself: status,
 //! word for programs (`X-Stickfast-Reason`, metrics, log) and words for people, side by side.
 
+use http::HeaderName;
 use pingora::{Error, ErrorSource, ErrorType};
 
 /// Tells programs why the gateway answered itself.
 pub(super) const REASON_HEADER: &str = "X-Stickfast-Reason";
+/// The same as a name.
+pub(super) static REASON_NAME: HeaderName = HeaderName::from_static("x-stickfast-reason");
 
 /// Why the gateway answers itself, or why an exchange broke.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

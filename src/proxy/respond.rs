@@ -4,8 +4,9 @@ use super::answer::is_interim;
 use super::ctx::Ctx;
 use super::decide;
 use super::front::ClientIo;
+use super::message::Response;
 use super::private::private;
-use super::refusal::REASON_HEADER;
+use super::refusal::REASON_NAME;
 use super::{links, sessions};
 use crate::affinity::Stamp;
 use crate::model::{Did, clock};
@@ -14,7 +15,7 @@ use crate::snapshot::{Live, Place, Rule, Text};
 use http::header::{CACHE_CONTROL, SET_COOKIE, TRANSFER_ENCODING};
 use http::{Method, StatusCode, Version};
 use pingora::Result;
-use pingora::http::{RequestHeader, ResponseHeader};
+use pingora::http::ResponseHeader;
 use pingora_proxy::Session;
 use std::sync::Arc;
 use std::time::Duration;
@@ -37,7 +38,7 @@ pub(super) fn to_session(
             io.upgrade_is_answered();
         }
     }
-    respond(session.req_header(), response, ctx, live)?;
+    respond(&session.req_header().method, response, ctx, live)?;
     if session.req_header().version == Version::HTTP_10
         && !is_interim(response)
         && response.headers.contains_key(TRANSFER_ENCODING)
@@ -49,27 +50,25 @@ pub(super) fn to_session(
     Ok(())
 }
 
-/// Makes a response ready for the client that has sent `request`.
+/// Makes a response ready for the client that has asked with `method`.
 pub(super) fn respond(
-    request: &RequestHeader,
-    response: &mut ResponseHeader,
+    method: &Method,
+    response: &mut impl Response,
     ctx: &mut Ctx,
     live: &Live,
 ) -> Result<()> {
-    if response.headers.contains_key(REASON_HEADER) {
-        // it says that the gateway itself has answered
-        response.remove_header(REASON_HEADER);
-    }
+    // it says that the gateway itself has answered
+    response.remove(&REASON_NAME);
     if is_interim(response) {
         return Ok(());
     }
     let snapshot = Arc::clone(&ctx.snapshot);
     let Some(rule) = ctx.rule.and_then(|at| snapshot.rule(at)) else { return Ok(()) };
     expose(rule, response, ctx)?;
-    if write(&request.method, response, rule, ctx, live)?
-        && let Some(value) = private(&request.method, response)
+    if write(method, response, rule, ctx, live)?
+        && let Some(value) = private(method, response)
     {
-        response.insert_header(CACHE_CONTROL, value)?;
+        response.set(&CACHE_CONTROL, value.as_bytes())?;
     }
     Ok(())
 }
@@ -77,7 +76,7 @@ pub(super) fn respond(
 /// Writes what concerns this client alone; tells whether there is anything.
 fn write(
     method: &Method,
-    response: &mut ResponseHeader,
+    response: &mut impl Response,
     rule: &Rule,
     ctx: &mut Ctx,
     live: &Live,
@@ -102,9 +101,10 @@ fn write(
     {
         match &carrier.place {
             Place::Cookie => {
-                response.append_header(SET_COOKIE, stickiness.set_cookie(&key, ctx.https, now))?;
+                let cookie = stickiness.set_cookie(&key, ctx.https, now);
+                response.add(&SET_COOKIE, cookie.as_bytes())?;
             }
-            Place::Header(name) => response.insert_header(name.clone(), key)?,
+            Place::Header(name) => response.set(name, key.as_bytes())?,
             Place::Url(_) => {}
         }
         wrote = true;
@@ -147,19 +147,19 @@ fn url_key(ctx: &Ctx, stamp: &Stamp, key: impl FnOnce() -> Option<String>) -> Op
 }
 
 /// Tells who answered, where the operator wants that told.
-fn expose(rule: &Rule, response: &mut ResponseHeader, ctx: &Ctx) -> Result<()> {
+fn expose(rule: &Rule, response: &mut impl Response, ctx: &Ctx) -> Result<()> {
     let Some(member) = &ctx.backend else { return Ok(()) };
     let (service, backend) = (&rule.service.pool.service, &member.backend);
     let version = Some(&*backend.version).filter(|version| !version.is_empty());
     if let Some(header) = ctx.snapshot.service_header.as_ref().filter(|header| header.responds) {
         let value = ctx.snapshot.name_of(Named { service: service.as_str(), version });
-        response.insert_header(header.name.clone(), value)?;
+        response.set(&header.name, value.as_bytes())?;
     }
     let header = rule.stickiness.as_ref().and_then(|stickiness| stickiness.expose_backend.as_ref());
     if let Some(header) = header {
         let version = version.map(|version| format!("; version={version}")).unwrap_or_default();
         let value = format!("service={service}{version}; backend={}", backend.id);
-        response.insert_header(header.clone(), value)?;
+        response.set(header, value.as_bytes())?;
     }
     Ok(())
 }

@@ -3,16 +3,15 @@
 
 use super::ctx::Ctx;
 use super::decide::{self, Written};
+use super::message::Response;
 use super::refusal::Refusal;
 use crate::affinity::app_session::{Role, SetBy, Source, set_by, wrap};
 use crate::affinity::{AppSession, Learnt, Stamp};
 use crate::model::{Cause, Did, UnixTime};
 use crate::pool::Member;
 use crate::snapshot::{Live, Rule, Stickiness, Text};
-use http::HeaderValue;
 use http::header::SET_COOKIE;
 use pingora::Result;
-use pingora::http::ResponseHeader;
 use std::sync::Arc;
 
 /// Seconds for which a session is remembered that no backend here has minted.
@@ -33,7 +32,7 @@ pub(super) struct Word<'a> {
 /// Carries it out; tells whether a session was bound.
 pub(super) fn respond(
     word: &Word<'_>,
-    response: &mut ResponseHeader,
+    response: &mut impl Response,
     ctx: &Ctx,
     live: &Live,
 ) -> Result<bool> {
@@ -69,20 +68,17 @@ pub(super) fn forget_refused(refusal: Refusal, ctx: &mut Ctx, live: &Live) {
 /// The values that a response gives to a session of the application's.
 fn minted<'r>(
     session: &'r AppSession,
-    response: &'r ResponseHeader,
+    response: &'r impl Response,
     now: UnixTime,
 ) -> impl Iterator<Item = SetBy<'r>> {
     let (header, cookie) = match &session.source {
         Source::Header(name) => (Some(name), None),
         Source::Cookie(name) => (None, Some(name)),
     };
-    let in_header = header.and_then(|name| response.headers.get(name)).map(|value| {
-        let value = value.as_bytes();
-        SetBy { value, attributes: &[], ends: value.is_empty() }
-    });
+    let in_header = header.and_then(|name| response.first(name));
+    let in_header = in_header.map(|value| SetBy { value, attributes: &[], ends: value.is_empty() });
     let lines = cookie.into_iter().flat_map(move |name| {
-        let lines = response.headers.get_all(SET_COOKIE).iter();
-        lines.filter_map(move |line| set_by(line.as_bytes(), name, now))
+        response.all(&SET_COOKIE).filter_map(move |line| set_by(line, name, now))
     });
     in_header.into_iter().chain(lines)
 }
@@ -93,7 +89,7 @@ impl Word<'_> {
         &self,
         at: usize,
         session: &AppSession,
-        response: &ResponseHeader,
+        response: &impl Response,
         ctx: &Ctx,
         live: &Live,
     ) -> bool {
@@ -134,7 +130,7 @@ impl Word<'_> {
 
     /// How long a session is remembered that the client has brought: one that was known, as long as
     /// any; one that nobody has minted here, which may be made up, until it is used again.
-    fn worth(&self, ctx: &Ctx, response: &ResponseHeader) -> Option<u32> {
+    fn worth(&self, ctx: &Ctx, response: &impl Response) -> Option<u32> {
         let idle = self.stickiness.terms.idle;
         match ctx.cause {
             Some(
@@ -162,7 +158,7 @@ impl Word<'_> {
         &self,
         at: usize,
         session: &AppSession,
-        response: &mut ResponseHeader,
+        response: &mut impl Response,
         ctx: &Ctx,
     ) -> Result<bool> {
         let key = |written: &Written| {
@@ -176,27 +172,23 @@ impl Word<'_> {
             match &session.source {
                 Source::Header(name) => {
                     let value = minted(session, response, self.now).find(|set| !set.ends);
-                    let value = value.as_ref().and_then(wrapped).and_then(header_value);
-                    if let Some(value) = value {
-                        response.insert_header(name, value)?;
+                    if let Some(value) = value.as_ref().and_then(wrapped) {
+                        response.set(name, &value)?;
                     }
                 }
                 Source::Cookie(name) => {
-                    let lines = response.headers.get_all(SET_COOKIE).iter();
-                    let lines: Vec<HeaderValue> = lines
-                        .map(|line| {
-                            let set =
-                                set_by(line.as_bytes(), name, self.now).filter(|set| !set.ends);
-                            let line_of = |set: SetBy<'_>| {
-                                let value = wrapped(&set)?;
-                                header_value([name, &b"="[..], &value, set.attributes].concat())
-                            };
-                            set.and_then(line_of).unwrap_or_else(|| line.clone())
-                        })
-                        .collect();
-                    response.remove_header(&SET_COOKIE);
+                    let line = |line: &[u8]| {
+                        let set = set_by(line, name, self.now).filter(|set| !set.ends);
+                        let line_of = |set: SetBy<'_>| {
+                            let value = wrapped(&set)?;
+                            Some([&**name, b"=", &value, set.attributes].concat())
+                        };
+                        set.and_then(line_of).unwrap_or_else(|| line.to_vec())
+                    };
+                    let lines: Vec<Vec<u8>> = response.all(&SET_COOKIE).map(line).collect();
+                    response.remove(&SET_COOKIE);
                     for line in lines {
-                        response.append_header(SET_COOKIE, line)?;
+                        response.add(&SET_COOKIE, &line)?;
                     }
                 }
             }
@@ -208,15 +200,11 @@ impl Word<'_> {
         let Some(value) = key(self.written).map(|key| wrap(&key, value)) else { return Ok(false) };
         match &session.source {
             Source::Header(name) => {
-                if let Some(value) = header_value(value) {
-                    response.insert_header(name, value)?;
-                }
+                response.set(name, &value)?;
             }
             Source::Cookie(name) => {
                 let line = self.stickiness.set_cookie_named(name, &value, ctx.https, self.now);
-                if let Some(line) = header_value(line) {
-                    response.append_header(SET_COOKIE, line)?;
-                }
+                response.add(&SET_COOKIE, &line)?;
             }
         }
         Ok(true)
@@ -241,11 +229,6 @@ impl Word<'_> {
     }
 }
 
-fn is_refusal(response: &ResponseHeader) -> bool {
-    response.status.is_client_error() || response.status.is_server_error()
-}
-
-/// A piece of a valid value, behind a key, is a valid value.
-fn header_value(bytes: Vec<u8>) -> Option<HeaderValue> {
-    HeaderValue::try_from(bytes).ok()
+fn is_refusal(response: &impl Response) -> bool {
+    response.status().is_client_error() || response.status().is_server_error()
 }

@@ -4,7 +4,7 @@
 use super::answer::is_interim;
 use super::ctx::Ctx;
 use super::front::ClientIo;
-use super::{choose, fail, links, receive, respond};
+use super::{choose, fail, links, receive, respond, sign};
 use crate::model::clock;
 use crate::snapshot::Live;
 use crate::websocket::{self, Carried, Side, Terms, relay};
@@ -73,7 +73,7 @@ async fn serve(
     let malformed = || Error::explain(ErrorType::InvalidHTTPHeader, "nominated").into_down();
     let mut request = websocket::for_backend(session.req_header()).map_err(|_| malformed())?;
     let tls = receive::tls(session);
-    receive::sign(&mut request, session.req_header().version, tls.as_deref(), ctx)?;
+    sign::sign(&mut request, session.req_header().version, tls.as_deref(), ctx)?;
     backend.write_timeout = Some(timeouts.write);
     backend.read_timeout = Some(timeouts.read);
     backend.write_request_header(Box::new(request)).await.map_err(Error::into_up)?;
@@ -122,7 +122,7 @@ async fn answer(
         if backend.get_headers_raw_bytes().len() > MAX_HEAD {
             return Err(Error::explain(ErrorType::InvalidHTTPHeader, "too large").into_up());
         }
-        if !is_interim(&head) {
+        if !is_interim(&*head) {
             return Ok((head, ends));
         }
         respond::to_session(session, &mut head, ctx, live)?;

@@ -1,33 +1,34 @@
 //! Which responses are pages that can be rewritten.
 
+use crate::model::fields::{Fields, text};
 use http::header::{CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_ENCODING, CONTENT_TYPE};
-use http::{HeaderMap, HeaderName, StatusCode};
+use http::{HeaderName, StatusCode};
 
 /// Whether the body of a response is an HTML page whose links can get a key: `text/html` or
 /// `application/xhtml+xml`, not compressed, whole, no download, and free to be transformed (RFC
 /// 9111, 5.2.2.6).
-pub fn wants(status: StatusCode, headers: &HeaderMap) -> bool {
+pub fn wants(status: StatusCode, headers: &impl Fields) -> bool {
     let whole = !status.is_informational()
         && !matches!(
             status,
             StatusCode::NO_CONTENT | StatusCode::PARTIAL_CONTENT | StatusCode::NOT_MODIFIED
         );
-    let html = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).is_some_and(|of| {
+    let html = headers.first(&CONTENT_TYPE).and_then(text).is_some_and(|of| {
         let essence = of.split([';', ',']).next().unwrap_or_default().trim();
         ["text/html", "application/xhtml+xml"].iter().any(|html| essence.eq_ignore_ascii_case(html))
     });
     whole
         && html
-        && headers.get_all(CONTENT_TYPE).iter().count() == 1
+        && headers.all(&CONTENT_TYPE).count() == 1
         && tokens(headers, &CONTENT_ENCODING, |token| token.eq_ignore_ascii_case("identity"))
         && tokens(headers, &CACHE_CONTROL, |token| !token.eq_ignore_ascii_case("no-transform"))
         && tokens(headers, &CONTENT_DISPOSITION, |token| token.eq_ignore_ascii_case("inline"))
 }
 
 /// Whether every element of a list header passes, parameters left out; also when there is none.
-fn tokens(headers: &HeaderMap, name: &HeaderName, passes: impl Fn(&str) -> bool) -> bool {
-    headers.get_all(name).iter().all(|value| {
-        value.to_str().is_ok_and(|value| {
+fn tokens(headers: &impl Fields, name: &HeaderName, passes: impl Fn(&str) -> bool) -> bool {
+    headers.all(name).all(|value| {
+        text(value).is_some_and(|value| {
             let first = |element: &str| {
                 let token = element.split(';').next().unwrap_or_default().trim();
                 token.is_empty() || passes(token)
@@ -40,7 +41,7 @@ fn tokens(headers: &HeaderMap, name: &HeaderName, passes: impl Fn(&str) -> bool)
 #[cfg(test)]
 mod tests {
     use super::*;
-    use http::HeaderValue;
+    use http::{HeaderMap, HeaderValue};
 
     fn said(status: u16, headers: &[(&'static str, &'static str)]) -> bool {
         let mut map = HeaderMap::new();

@@ -8,8 +8,9 @@
 use super::matchers::{Host, Matchers};
 use super::precedence::Precedence;
 use super::table::{Asked, Best, Candidate, Table};
+use crate::model::Fields;
 use ahash::HashMap;
-use http::{HeaderMap, Method};
+use http::Method;
 
 /// Finds the rule that wins. Immutable once built.
 pub struct Index {
@@ -71,7 +72,7 @@ impl Index {
         host: &str,
         path: &str,
         method: &Method,
-        headers: &HeaderMap,
+        headers: &impl Fields,
     ) -> Option<usize> {
         let asked = Asked { path, method, headers };
         let mut best = Best::default();

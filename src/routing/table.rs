@@ -1,14 +1,15 @@
 //! The rules of one host, found by path. One half of the index: the other half finds the tables.
 
 use super::matchers::{Matchers, Path};
+use crate::model::Fields;
 use ahash::HashMap;
-use http::{HeaderMap, HeaderName, HeaderValue, Method};
+use http::{HeaderName, HeaderValue, Method};
 
 /// What is asked about a request once its host has led to a table.
-pub(super) struct Asked<'a> {
+pub(super) struct Asked<'a, F> {
     pub(super) path: &'a str,
     pub(super) method: &'a Method,
-    pub(super) headers: &'a HeaderMap,
+    pub(super) headers: &'a F,
 }
 
 /// A rule that fits by host and path. Methods and headers are still to be compared.
@@ -30,12 +31,12 @@ impl Candidate {
         }
     }
 
-    fn fits(&self, asked: &Asked<'_>) -> bool {
+    fn fits(&self, asked: &Asked<'_, impl Fields>) -> bool {
         (self.methods.is_empty() || self.methods.contains(asked.method))
             && self
                 .headers
                 .iter()
-                .all(|(name, value)| asked.headers.get_all(name).iter().any(|line| line == value))
+                .all(|(name, value)| asked.headers.all(name).any(|line| value == line))
     }
 }
 
@@ -50,7 +51,7 @@ impl<'i> Best<'i> {
     }
 
     /// `candidates` are sorted by rank, so the first that fits is the best of them.
-    fn consider(&mut self, candidates: &'i [Candidate], asked: &Asked<'_>) {
+    fn consider(&mut self, candidates: &'i [Candidate], asked: &Asked<'_, impl Fields>) {
         let fitting = candidates
             .iter()
             .take_while(|candidate| self.loses_to(candidate.rank))
@@ -98,7 +99,7 @@ impl Table {
         candidates.push(candidate);
     }
 
-    pub(super) fn search<'i>(&'i self, asked: &Asked<'_>, best: &mut Best<'i>) {
+    pub(super) fn search<'i>(&'i self, asked: &Asked<'_, impl Fields>, best: &mut Best<'i>) {
         if !best.loses_to(self.least) {
             return;
         }

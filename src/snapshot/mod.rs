@@ -29,14 +29,14 @@ pub use target::{ServiceHeader, Target, Unknown};
 use crate::affinity::Cutter;
 use crate::config::Fault;
 use crate::identity::TrustedProxies;
-use crate::model::RuleId;
+use crate::model::{Fields, RuleId};
 use crate::observe::{RuleMetrics, ServiceMetrics};
 use crate::pool::{Crowd, Member, Pool, Room, Tongue};
 use crate::rewriting::KeyPlace;
 use crate::routing::{Index, path};
 use crate::tls::Outbound;
 use ahash::AHashMap;
-use http::{HeaderMap, HeaderName, Method};
+use http::{HeaderName, Method};
 use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
@@ -218,7 +218,7 @@ impl Snapshot {
         host: &str,
         path: &str,
         method: &Method,
-        headers: &HeaderMap,
+        headers: &impl Fields,
     ) -> Option<usize> {
         self.index.find(host, path, method, headers)
     }

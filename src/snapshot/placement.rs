@@ -2,7 +2,8 @@
 //! header, or by the name that they give their session.
 
 use super::choices::Choices;
-use http::{HeaderMap, HeaderName};
+use crate::model::Fields;
+use http::HeaderName;
 use smallvec::SmallVec;
 use std::net::IpAddr;
 
@@ -47,7 +48,7 @@ impl By {
     pub fn key(
         &self,
         caller: Caller,
-        headers: &HeaderMap,
+        headers: &impl Fields,
         session: Option<&[u8]>,
     ) -> Option<PlaceKey> {
         match self {
@@ -58,8 +59,7 @@ impl By {
             Self::Client(prefixes) => Some(prefixes.key(caller.client)),
             Self::Peer(prefixes) => Some(prefixes.key(caller.peer)),
             Self::Header(name) => {
-                let value = headers.get(name).map(http::HeaderValue::as_bytes);
-                value.filter(|value| !value.is_empty()).map(PlaceKey::from_slice)
+                headers.first(name).filter(|value| !value.is_empty()).map(PlaceKey::from_slice)
             }
             Self::Name => None,
         }

@@ -17,10 +17,10 @@ use crate::config::{
     self, Adopt, AdoptFormat, Affinity, AlgorithmKind, Cookie, Encoding, KeyOver, Method, SameSite,
     Secure, SessionSource,
 };
-use crate::model::{Secret, UnixTime};
+use crate::model::{Fields, Secret, UnixTime};
 use crate::pool::{Member, Pool};
 use crate::rewriting::KeyPlace;
-use http::{HeaderMap, HeaderName};
+use http::HeaderName;
 use std::net::{Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 
@@ -159,7 +159,7 @@ impl Stickiness {
 
     /// Whether a key may be written to this client: always in a header, in a cookie when it is
     /// essential or the client has consented to cookies.
-    pub fn may_write(&self, headers: &HeaderMap) -> bool {
+    pub fn may_write(&self, headers: &impl Fields) -> bool {
         let in_cookie = self.stamped().is_some_and(|(_, c)| c.place == Place::Cookie);
         let asked = self.consent.as_ref().filter(|_| in_cookie);
         asked.is_none_or(|name| value_of(headers, name).is_some_and(consents))
@@ -238,7 +238,7 @@ impl Stickiness {
     /// client has it and it is a key of this service.
     pub fn clear_cookies(
         &self,
-        headers: &HeaderMap,
+        headers: &impl Fields,
         https: bool,
         now: UnixTime,
     ) -> impl Iterator<Item = String> {

@@ -1,8 +1,9 @@
 //! Where a request goes: the service and the version that its rule says, or that it names itself.
 
 use super::{Rule, Snapshot};
+use crate::model::fields::{Fields, text};
 use crate::routing::subset::{self, Named};
-use http::{HeaderMap, HeaderName};
+use http::HeaderName;
 use std::sync::Arc;
 
 /// `serviceHeader`
@@ -32,12 +33,12 @@ impl Snapshot {
     ///
     /// # Errors
     /// [`Unknown`] when it names what is not there.
-    pub fn target(&self, rule: usize, headers: &HeaderMap) -> Result<Target, Unknown> {
+    pub fn target(&self, rule: usize, headers: &impl Fields) -> Result<Target, Unknown> {
         let Some(taken) = self.rule(rule) else { return Ok(Target { rule, subset: None }) };
         if let Some(header) = &self.service_header
-            && let Some(value) = headers.get(&header.name)
+            && let Some(value) = headers.first(&header.name)
         {
-            let value = value.to_str().map_err(|_| Unknown)?;
+            let value = text(value).ok_or(Unknown)?;
             let named = subset::named(value, |named| self.knows(named)).ok_or(Unknown)?;
             let own = taken.service.pool.service.as_str() == named.service;
             let at = if own { Some(rule) } else { self.by_service.get(named.service).copied() };
@@ -50,9 +51,9 @@ impl Snapshot {
             }
         }
         if let Some(header) = &taken.version_header
-            && let Some(value) = headers.get(header)
+            && let Some(value) = headers.first(header)
         {
-            let version = value.to_str().map_err(|_| Unknown)?.trim_ascii();
+            let version = text(value).ok_or(Unknown)?.trim_ascii();
             if !has_version(taken, version) {
                 return Err(Unknown);
             }

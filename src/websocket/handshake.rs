@@ -1,11 +1,12 @@
 //! What a request asks for, and the request as the backend gets it. Pingora does the same for its
 //! own tunnel, out of reach.
 
+use crate::model::Fields;
 use http::header::{
     CONNECTION, CONTENT_LENGTH, HeaderName, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TE, TRAILER,
     TRANSFER_ENCODING, UPGRADE,
 };
-use http::{HeaderMap, Method, Version};
+use http::{Method, Version};
 use pingora::http::RequestHeader;
 use smallvec::SmallVec;
 
@@ -37,29 +38,27 @@ pub enum Asks {
     Malformed,
 }
 
-/// Tells what `request` asks for.
-pub fn asks(request: &RequestHeader) -> Asks {
-    let headers = &request.headers;
+/// Tells what a request asks for.
+pub fn asks(method: &Method, version: Version, headers: &impl Fields) -> Asks {
     if !has_token(headers, &UPGRADE, b"websocket") {
         return Asks::Nothing;
     }
-    let empty = !headers.contains_key(TRANSFER_ENCODING)
-        && headers.get_all(CONTENT_LENGTH).iter().all(|length| length == "0");
-    let whole = request.version == Version::HTTP_11
-        && request.method == Method::GET
+    let empty = !headers.has(&TRANSFER_ENCODING)
+        && headers.all(&CONTENT_LENGTH).all(|length| length == b"0");
+    let whole = version == Version::HTTP_11
+        && method == Method::GET
         && has_token(headers, &CONNECTION, b"upgrade")
         && empty;
     if whole { Asks::WebSocket } else { Asks::Malformed }
 }
 
 /// The elements of a list that may be spread over several lines.
-fn tokens<'h>(headers: &'h HeaderMap, name: &HeaderName) -> impl Iterator<Item = &'h [u8]> {
-    let lines = headers.get_all(name).iter();
-    let tokens = lines.flat_map(|line| line.as_bytes().split(|byte| *byte == b','));
+fn tokens<'h>(headers: &'h impl Fields, name: &HeaderName) -> impl Iterator<Item = &'h [u8]> {
+    let tokens = headers.all(name).flat_map(|line| line.split(|byte| *byte == b','));
     tokens.map(<[u8]>::trim_ascii).filter(|token| !token.is_empty())
 }
 
-fn has_token(headers: &HeaderMap, name: &HeaderName, wanted: &[u8]) -> bool {
+fn has_token(headers: &impl Fields, name: &HeaderName, wanted: &[u8]) -> bool {
     tokens(headers, name).any(|token| token.eq_ignore_ascii_case(wanted))
 }
 
@@ -94,6 +93,10 @@ pub fn for_backend(request: &RequestHeader) -> Result<RequestHeader, Nominated> 
 mod tests {
     use super::*;
 
+    fn asked(request: &RequestHeader) -> Asks {
+        asks(&request.method, request.version, &request.headers)
+    }
+
     fn request(method: &str, fields: &[(&'static str, &str)]) -> RequestHeader {
         let mut request = RequestHeader::build(method, b"/chat", None).unwrap();
         for (name, value) in fields {
@@ -107,21 +110,21 @@ mod tests {
 
     #[test]
     fn a_handshake_is_a_get_without_a_body_that_names_the_protocol_and_the_connection() {
-        assert_eq!(asks(&request("GET", &BOTH)), Asks::WebSocket);
+        assert_eq!(asked(&request("GET", &BOTH)), Asks::WebSocket);
         assert_eq!(
-            asks(&request("GET", &[BOTH[0], ("Upgrade", "h2c, websocket")])),
+            asked(&request("GET", &[BOTH[0], ("Upgrade", "h2c, websocket")])),
             Asks::WebSocket
         );
-        assert_eq!(asks(&request("GET", &[BOTH[0], ("Upgrade", "h2c")])), Asks::Nothing);
-        assert_eq!(asks(&request("GET", &[])), Asks::Nothing);
-        assert_eq!(asks(&request("GET", &BOTH[1..])), Asks::Malformed);
-        assert_eq!(asks(&request("POST", &BOTH)), Asks::Malformed);
+        assert_eq!(asked(&request("GET", &[BOTH[0], ("Upgrade", "h2c")])), Asks::Nothing);
+        assert_eq!(asked(&request("GET", &[])), Asks::Nothing);
+        assert_eq!(asked(&request("GET", &BOTH[1..])), Asks::Malformed);
+        assert_eq!(asked(&request("POST", &BOTH)), Asks::Malformed);
         for body in [("Content-Length", "1"), ("Transfer-Encoding", "chunked")] {
-            assert_eq!(asks(&request("GET", &[BOTH[0], BOTH[1], body])), Asks::Malformed);
+            assert_eq!(asked(&request("GET", &[BOTH[0], BOTH[1], body])), Asks::Malformed);
         }
         let mut old = request("GET", &BOTH);
         old.set_version(Version::HTTP_10);
-        assert_eq!(asks(&old), Asks::Malformed);
+        assert_eq!(asked(&old), Asks::Malformed);
     }
 
     #[test]

@@ -1,4 +1,5 @@
 use super::*;
+use http::{HeaderMap, HeaderValue};
 use proptest::prelude::*;
 
 fn headers(lines: &[(&str, &str)]) -> HeaderMap {
@@ -13,9 +14,8 @@ fn headers(lines: &[(&str, &str)]) -> HeaderMap {
 fn forwarded(peer: &str, trusted: bool, lines: &[(&str, &str)]) -> Vec<String> {
     let mut headers = headers(lines);
     let host = HeaderValue::from_static("Shop.example.com:8080");
-    let peer = peer.parse().unwrap();
-    let plan = Forwarded::plan(peer, trusted, &headers, Scheme::Http, Some(host));
-    apply(plan, &mut headers);
+    let plan = Forwarded::plan(peer.parse().unwrap(), trusted, &headers, Scheme::Http);
+    apply(plan, &mut headers, Some(host));
     let mut seen: Vec<_> = headers
         .iter()
         .map(|(name, value)| format!("{name}: {}", value.to_str().unwrap()))
@@ -24,12 +24,14 @@ fn forwarded(peer: &str, trusted: bool, lines: &[(&str, &str)]) -> Vec<String> {
     seen
 }
 
-fn apply(plan: Forwarded, headers: &mut HeaderMap) {
+fn apply(plan: Forwarded, headers: &mut HeaderMap, host: Option<HeaderValue>) {
     for name in plan.dropped {
         headers.remove(name);
     }
-    headers.insert(&X_FORWARDED_FOR, plan.for_);
-    for (name, value) in [(&X_FORWARDED_PROTO, plan.proto), (&X_FORWARDED_HOST, plan.host)] {
+    headers.insert(&X_FORWARDED_FOR, HeaderValue::from_bytes(&plan.for_).unwrap());
+    let proto = plan.proto.map(HeaderValue::from_static);
+    let host = host.filter(|_| plan.host);
+    for (name, value) in [(&X_FORWARDED_PROTO, proto), (&X_FORWARDED_HOST, host)] {
         if let Some(value) = value {
             headers.insert(name, value);
         }
@@ -71,15 +73,15 @@ fn underscores_do_not_smuggle_a_claim_past() {
 #[test]
 fn other_headers_are_not_touched() {
     let others = headers(&[("x-forward", "1"), ("forwarded-by", "2"), ("x-forwarde", "3")]);
-    let plan = Forwarded::plan([1, 1, 1, 1].into(), false, &others, Scheme::Http, None);
+    let plan = Forwarded::plan([1, 1, 1, 1].into(), false, &others, Scheme::Http);
     assert!(plan.dropped.is_empty());
 }
 
 #[test]
 fn without_a_host_none_is_invented_and_a_claimed_one_goes() {
     let mut claims = headers(&[("x-forwarded-host", "bank.example")]);
-    let plan = Forwarded::plan([1, 1, 1, 1].into(), false, &claims, Scheme::Https, None);
-    apply(plan, &mut claims);
+    let plan = Forwarded::plan([1, 1, 1, 1].into(), false, &claims, Scheme::Https);
+    apply(plan, &mut claims, None);
     assert!(!claims.contains_key("x-forwarded-host"));
     assert_eq!(claims["x-forwarded-proto"], "https");
 }
@@ -188,13 +190,21 @@ proptest! {
             }
         }
         came_by_https(trusted, &headers, false);
-        let plan = Forwarded::plan([203, 0, 113, 9].into(), trusted, &headers, Scheme::Http, None);
-        prop_assert!(plan.for_.as_bytes().ends_with(b"203.0.113.9"));
-        apply(plan, &mut headers);
+        let plan = Forwarded::plan([203, 0, 113, 9].into(), trusted, &headers, Scheme::Http);
+        prop_assert!(plan.for_.ends_with(b"203.0.113.9"));
+        apply(plan, &mut headers, None);
         prop_assert_eq!(headers.get_all(&X_FORWARDED_FOR).iter().count(), 1);
         if !trusted {
             prop_assert_eq!(&headers[&X_FORWARDED_FOR], "203.0.113.9");
-            prop_assert_eq!(headers.keys().filter(|name| speaks_of_the_client(name)).count(), 2);
+            prop_assert_eq!(headers.keys().filter(|name| speaks_of_the_client(name.as_str())).count(), 2);
         }
+    }
+}
+
+#[test]
+fn every_address_is_written_as_it_is_read() {
+    for octets in [[0, 0, 0, 0], [1, 20, 109, 255], [10, 0, 100, 99], [255, 255, 255, 255]] {
+        let plan = Forwarded::plan(octets.into(), false, &HeaderMap::new(), Scheme::Http);
+        assert_eq!(&*plan.for_, IpAddr::from(octets).to_string().as_bytes());
     }
 }

@@ -9,10 +9,10 @@ use crate::affinity::learned;
 use crate::affinity::sealed::looks_sealed;
 use crate::affinity::stamp::{Elsewhere, Kept};
 use crate::affinity::{AppSession, Course, Wanted, course};
+use crate::model::fields::{Fields, text};
 use crate::model::{BackendId, Brought, Cause, UnixTime};
 use crate::snapshot::{Caller, Place, PlaceKey, Rule, Snapshot, Stickiness};
-use http::HeaderMap;
-use http::header::{COOKIE, HeaderName, HeaderValue, REFERER};
+use http::header::{COOKIE, HeaderName, REFERER};
 use smallvec::SmallVec;
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -21,8 +21,7 @@ use std::sync::Arc;
 pub type Recall<'r> = &'r dyn Fn(&AppSession, &[u8]) -> learned::Found;
 
 /// A request as it is decided on.
-#[derive(Clone, Copy)]
-pub struct Asked<'r> {
+pub struct Asked<'r, F> {
     /// The configuration in force.
     pub snapshot: &'r Snapshot,
     /// The rule that takes it.
@@ -30,7 +29,7 @@ pub struct Asked<'r> {
     /// The only version that may serve it.
     pub subset: Option<&'r str>,
     /// As the client sent them.
-    pub headers: &'r HeaderMap,
+    pub headers: &'r F,
     /// Path and query.
     pub target: &'r str,
     /// Where it comes from.
@@ -91,31 +90,34 @@ impl Identified {
     }
 }
 
-/// What the backend gets instead of what the client sent.
+/// Values under one name.
+type Lines = SmallVec<[Vec<u8>; 1]>;
+
+/// What the backend gets instead of what the client sent. A piece of a valid value is a valid value.
 #[derive(Debug, Default)]
 pub struct Changes {
     /// The `Cookie` lines; `None` when they stay as they are.
-    pub cookies: Option<SmallVec<[HeaderValue; 1]>>,
+    pub cookies: Option<Lines>,
     /// Headers that held keys of ours.
     pub dropped: SmallVec<[HeaderName; 1]>,
     /// The headers of envelopes, each with the application's lines.
-    pub unwrapped: SmallVec<[(HeaderName, SmallVec<[HeaderValue; 1]>); 1]>,
+    pub unwrapped: SmallVec<[(HeaderName, Lines); 1]>,
     /// Path and query without keys of ours.
     pub target: Option<String>,
     /// The page that the client comes from, without keys of ours.
-    pub referer: Option<HeaderValue>,
+    pub referer: Option<String>,
 }
 
 /// Takes the cookies apart; tells the lines that the backend gets instead, if any differs.
 fn cut<'h>(
     snapshot: &Snapshot,
     wanted: Wanted<'_>,
-    headers: &'h HeaderMap,
+    headers: &'h impl Fields,
     found: &mut Found<'h>,
-) -> Option<SmallVec<[HeaderValue; 1]>> {
-    let mut changed: Option<SmallVec<[HeaderValue; 1]>> = None;
-    for (nth, line) in headers.get_all(COOKIE).iter().enumerate() {
-        let cut = snapshot.cutter.cut(line.as_bytes(), wanted);
+) -> Option<Lines> {
+    let mut changed: Option<Lines> = None;
+    for (nth, line) in headers.all(&COOKIE).enumerate() {
+        let cut = snapshot.cutter.cut(line, wanted);
         let room = MAX_CANDIDATES - found.ours.len();
         found.ours.extend(cut.found.into_iter().take(room));
         let room = |held: usize| MAX_CANDIDATES.saturating_sub(held);
@@ -123,12 +125,11 @@ fn cut<'h>(
         found.sessions.extend(cut.sessions.into_iter().take(room(found.sessions.len())));
         match (cut.rest, &mut changed) {
             (None, None) => {}
-            (None, Some(lines)) => lines.push(line.clone()),
+            (None, Some(lines)) => lines.push(line.to_vec()),
             (Some(rest), lines) => {
-                let before = || headers.get_all(COOKIE).iter().take(nth).cloned().collect();
+                let before = || headers.all(&COOKIE).take(nth).map(<[u8]>::to_vec).collect();
                 let lines = lines.get_or_insert_with(before);
-                // a piece of a valid value is a valid value
-                lines.extend(HeaderValue::from_bytes(&rest).ok().filter(|line| !line.is_empty()));
+                lines.extend((!rest.is_empty()).then(|| rest.to_vec()));
             }
         }
     }
@@ -136,7 +137,7 @@ fn cut<'h>(
 }
 
 /// Takes everything of ours out of the request.
-fn take_out<'h>(asked: &Asked<'h>, found: &mut Found<'h>) -> Changes {
+fn take_out<'h>(asked: &Asked<'h, impl Fields>, found: &mut Found<'h>) -> Changes {
     let stickiness = asked.rule.stickiness.as_ref();
     let wanted = stickiness.map(Stickiness::wanted).unwrap_or_default();
     let mut changes = Changes {
@@ -150,9 +151,9 @@ fn take_out<'h>(asked: &Asked<'h>, found: &mut Found<'h>) -> Changes {
         match &carrier.place {
             Place::Cookie | Place::Url(_) => {}
             Place::Header(name) => {
-                let mut lines = asked.headers.get_all(name).iter();
+                let mut lines = asked.headers.all(name);
                 if !changes.dropped.contains(name)
-                    && lines.any(|line| carrier.codec.looks_like_key(line.as_bytes(), asked.now))
+                    && lines.any(|line| carrier.codec.looks_like_key(line, asked.now))
                 {
                     changes.dropped.push(name.clone());
                 }
@@ -164,9 +165,9 @@ fn take_out<'h>(asked: &Asked<'h>, found: &mut Found<'h>) -> Changes {
 
 /// Takes sealed keys out of headers, whichever rule or time they are of: keys alone go with their
 /// header, of an envelope the application's part stays.
-fn take_out_of_headers(asked: &Asked<'_>, changes: &mut Changes) {
+fn take_out_of_headers(asked: &Asked<'_, impl Fields>, changes: &mut Changes) {
     for key in &asked.snapshot.header_keys {
-        let lines = || asked.headers.get_all(&key.name).iter().map(HeaderValue::as_bytes);
+        let lines = || asked.headers.all(&key.name);
         if !key.wraps {
             if lines().any(looks_sealed) {
                 changes.dropped.push(key.name.clone());
@@ -175,8 +176,7 @@ fn take_out_of_headers(asked: &Asked<'_>, changes: &mut Changes) {
         }
         if lines().any(|line| unwrap(line).is_some()) {
             let inner = lines().map(|line| unwrap(line).map_or(line, |(_, inner)| inner));
-            let inner = inner.filter_map(|line| HeaderValue::from_bytes(line).ok());
-            changes.unwrapped.push((key.name.clone(), inner.collect()));
+            changes.unwrapped.push((key.name.clone(), inner.map(<[u8]>::to_vec).collect()));
         }
     }
 }
@@ -184,14 +184,14 @@ fn take_out_of_headers(asked: &Asked<'_>, changes: &mut Changes) {
 /// Takes the keys out of what is asked for and of the page that the client comes from: those of the
 /// rule, and what looks like a sealed one of another rule or of another time.
 fn take_out_of_urls(
-    asked: &Asked<'_>,
+    asked: &Asked<'_, impl Fields>,
     found: &mut Found<'_>,
-) -> (Option<String>, Option<HeaderValue>) {
+) -> (Option<String>, Option<String>) {
     if asked.snapshot.url_keys.is_empty() {
         return (None, None);
     }
     let mut target = Cow::Borrowed(asked.target);
-    let referer = asked.headers.get(REFERER).and_then(|referer| referer.to_str().ok());
+    let referer = asked.headers.first(&REFERER).and_then(text);
     let mut referer = Cow::Borrowed(referer.unwrap_or_default());
     let carriers = asked.rule.stickiness.iter().flat_map(|stickiness| &stickiness.carriers);
     for (at, carrier) in carriers.enumerate() {
@@ -213,12 +213,12 @@ fn take_out_of_urls(
         Cow::Owned(url) => Some(url),
         Cow::Borrowed(_) => None,
     };
-    (changed(target), changed(referer).and_then(|url| HeaderValue::try_from(url).ok()))
+    (changed(target), changed(referer))
 }
 
 /// The application's own names for the session of this client.
 fn sessions(
-    asked: &Asked<'_>,
+    asked: &Asked<'_, impl Fields>,
     stickiness: &Stickiness,
     found: &Found<'_>,
 ) -> SmallVec<[(usize, PlaceKey); 1]> {
@@ -233,9 +233,9 @@ fn sessions(
 }
 
 /// Takes everything of ours out of the request, opens the keys for its rule and says what they mean.
-pub fn identify(asked: Asked<'_>) -> Identified {
+pub fn identify(asked: &Asked<'_, impl Fields>) -> Identified {
     let mut found = Found::default();
-    let changes = take_out(&asked, &mut found);
+    let changes = take_out(asked, &mut found);
     let nothing = Identified {
         brought: Brought::Nothing,
         cause: None,
@@ -250,7 +250,7 @@ pub fn identify(asked: Asked<'_>) -> Identified {
         changes,
     };
     let Some(stickiness) = &asked.rule.stickiness else { return nothing };
-    let read = read(&asked, (stickiness, &asked.rule.service), &found);
+    let read = read(asked, (stickiness, &asked.rule.service), &found);
     let (meant, url_key) = match read {
         Read::Key { meant, url_key } => (meant, url_key),
         // the name that a client gives its session places it, and is the application's
@@ -258,7 +258,7 @@ pub fn identify(asked: Asked<'_>) -> Identified {
             return Identified { place: Some(name), cause: Some(Cause::NoKey), ..nothing };
         }
     };
-    let sessions = sessions(&asked, stickiness, &found);
+    let sessions = sessions(asked, stickiness, &found);
     let placement = stickiness.placement.as_ref();
     let place = placement.and_then(|placement| {
         let session = sessions.first().map(|(_, name)| name.as_slice());

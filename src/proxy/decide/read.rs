@@ -8,7 +8,7 @@ use crate::affinity::learned::{Found as Recalled, Learnt};
 use crate::affinity::sealed::OpenBuffer;
 use crate::affinity::stamp::Kept;
 use crate::affinity::{Binding, Presented, Resolution, Terms, resolve};
-use crate::model::{Cause, UnixTime};
+use crate::model::{Cause, Fields, UnixTime};
 use crate::pool::Member;
 use crate::rewriting::{Cut, KeyPlace};
 use crate::snapshot::{Carrier, Codec, Place, PlaceKey, Service, Stickiness};
@@ -75,7 +75,7 @@ pub(super) enum Read<'p> {
 /// Tries the sessions of the application, then the ways of a key in their order; the first that
 /// yields a readable one decides. Then come the keys of other load balancers.
 pub(super) fn read<'p>(
-    asked: &Asked<'_>,
+    asked: &Asked<'_, impl Fields>,
     (stickiness, service): (&Stickiness, &'p Service),
     found: &Found<'_>,
 ) -> Read<'p> {
@@ -130,15 +130,15 @@ pub(super) fn read<'p>(
 /// What may be keys in the place of `carrier`.
 fn candidates<'k>(
     carrier: &Carrier,
-    asked: &Asked<'k>,
+    asked: &Asked<'k, impl Fields>,
     found: &'k Found<'_>,
     in_url: Option<&'k UrlKeys>,
 ) -> Candidates<'k> {
     match &carrier.place {
         Place::Cookie => found.ours.iter().copied().collect(),
         Place::Header(name) => {
-            let lines = asked.headers.get_all(name).iter().take(MAX_CANDIDATES);
-            lines.map(|line| Candidate { key: line.as_bytes(), current: true }).collect()
+            let lines = asked.headers.all(name).take(MAX_CANDIDATES);
+            lines.map(|key| Candidate { key, current: true }).collect()
         }
         Place::Url(_) => {
             let keys = in_url.iter().flat_map(|url| &url.ours);
@@ -163,7 +163,7 @@ impl<'p> Reader<'_, 'p> {
     /// What the sessions of the application say; `None` when they say nothing.
     fn sessions(
         &self,
-        asked: &Asked<'_>,
+        asked: &Asked<'_, impl Fields>,
         found: &Found<'_>,
         unreadable: &mut Option<Cause>,
     ) -> Option<Resolution<'p>> {
@@ -212,7 +212,7 @@ impl<'p> Reader<'_, 'p> {
     fn beside(
         &self,
         meant: Resolution<'p>,
-        asked: &Asked<'_>,
+        asked: &Asked<'_, impl Fields>,
         found: &Found<'_>,
     ) -> Resolution<'p> {
         let key = self.stickiness.stamped().map(|(_, carrier)| {

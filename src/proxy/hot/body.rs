@@ -1,7 +1,8 @@
 //! Where the body of a response ends (RFC 9112 §6.3).
 
+use crate::model::Fields;
 use http::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
-use http::{HeaderMap, Method, StatusCode};
+use http::{Method, StatusCode};
 
 /// Bytes of trailers and of the extensions of one chunk, at most.
 const ASIDES: u32 = 16 * 1024;
@@ -35,7 +36,7 @@ impl Body {
     pub(super) fn of(
         method: &Method,
         status: StatusCode,
-        headers: &HeaderMap,
+        headers: &impl Fields,
     ) -> Result<Self, Malformed> {
         let length = announced(headers)?;
         let none = *method == Method::HEAD
@@ -43,7 +44,7 @@ impl Body {
         Ok(match length {
             _ if none => Self::Length(0),
             _ if is_chunked(headers) => Self::Chunks(Chunks::default()),
-            Some(length) if !headers.contains_key(TRANSFER_ENCODING) => Self::Length(length),
+            Some(length) if !headers.has(&TRANSFER_ENCODING) => Self::Length(length),
             Some(_) | None => Self::Rest,
         })
     }
@@ -72,13 +73,13 @@ impl Body {
 }
 
 /// The one length that is announced; saying it twice is no fault.
-fn announced(headers: &HeaderMap) -> Result<Option<u64>, Malformed> {
-    if headers.contains_key(TRANSFER_ENCODING) {
+fn announced(headers: &impl Fields) -> Result<Option<u64>, Malformed> {
+    if headers.has(&TRANSFER_ENCODING) {
         return Ok(None);
     }
     let mut announced = None;
-    for line in headers.get_all(CONTENT_LENGTH) {
-        for value in line.as_bytes().split(|byte| *byte == b',') {
+    for line in headers.all(&CONTENT_LENGTH) {
+        for value in line.split(|byte| *byte == b',') {
             let value = value.trim_ascii();
             let digits = !value.is_empty() && value.iter().all(u8::is_ascii_digit);
             let value = std::str::from_utf8(value).ok().filter(|_| digits);
@@ -92,9 +93,9 @@ fn announced(headers: &HeaderMap) -> Result<Option<u64>, Malformed> {
     Ok(announced)
 }
 
-fn is_chunked(headers: &HeaderMap) -> bool {
-    let last = headers.get_all(TRANSFER_ENCODING).iter().next_back();
-    let last = last.and_then(|line| line.as_bytes().rsplit(|byte| *byte == b',').next());
+fn is_chunked(headers: &impl Fields) -> bool {
+    let last = headers.all(&TRANSFER_ENCODING).next_back();
+    let last = last.and_then(|line| line.rsplit(|byte| *byte == b',').next());
     last.is_some_and(|coding| coding.trim_ascii().eq_ignore_ascii_case(b"chunked"))
 }
 
@@ -197,7 +198,7 @@ impl Chunks {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use http::HeaderValue;
+    use http::{HeaderMap, HeaderValue};
 
     fn of(fields: &[(http::HeaderName, &'static str)]) -> Result<Body, Malformed> {
         let mut headers = HeaderMap::new();

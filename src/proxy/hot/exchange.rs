@@ -1,24 +1,24 @@
 //! One plain request and its response.
 
 use super::body::Body;
-use super::head::{self, Request};
+use super::head::{self, Inbound, Outbound};
 use super::links::{connect, write_all};
 use super::trouble::{client_gone, cut_off, invalid, malformed, upstream_read, upstream_write};
 use super::{Conn, Scratch};
-use crate::model::clock;
+use crate::model::{Fields, clock};
 use crate::pool::{Member, Tongue, Wire};
 use crate::proxy::answer;
 use crate::proxy::choose::{self, Step};
 use crate::proxy::ctx::Ctx;
 use crate::proxy::fail;
 use crate::proxy::finish::{self, Outcome};
+use crate::proxy::message::{Message, Request};
 use crate::proxy::receive::{self, Origin};
 use crate::proxy::refusal::Refusal;
-use crate::proxy::{respond, sessions};
+use crate::proxy::{respond, sessions, sign};
 use crate::snapshot::{Live, Rule, Service, Snapshot, Timeouts};
-use http::header::{CONNECTION, CONTENT_LENGTH, DATE, HeaderValue, TRANSFER_ENCODING};
+use http::header::{CONNECTION, CONTENT_LENGTH, DATE, TRANSFER_ENCODING};
 use http::{Method, StatusCode, Version};
-use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::{Error, ErrorType, Result};
 use pingora_core::protocols::http::date;
 use std::future::poll_fn;
@@ -33,9 +33,6 @@ use tokio::io::{AsyncRead, ReadBuf};
 const MAX_HEAD: usize = 1_048_575;
 /// What a client may send ahead of the answer to its last request.
 const AHEAD: usize = 64 * 1024;
-
-const CLOSE: HeaderValue = HeaderValue::from_static("close");
-const KEEP_ALIVE: HeaderValue = HeaderValue::from_static("keep-alive");
 
 /// What follows.
 pub(super) enum After {
@@ -52,9 +49,7 @@ pub(super) struct Exchange<'e, 'c> {
     conn: &'e mut Conn<'c>,
     live: &'e Live,
     ctx: Ctx,
-    header: RequestHeader,
-    /// Bytes of its header.
-    length: usize,
+    request: Inbound,
     /// Whether the connection is to go on.
     keeps: bool,
     signed: bool,
@@ -65,18 +60,18 @@ pub(super) struct Exchange<'e, 'c> {
 }
 
 impl<'e, 'c> Exchange<'e, 'c> {
-    pub(super) fn new(conn: &'e mut Conn<'c>, request: Request, live: &'e Live) -> Self {
-        let Request { header, length, keeps } = request;
+    pub(super) fn new(conn: &'e mut Conn<'c>, request: Inbound, live: &'e Live) -> Self {
         let ctx = Ctx::new(live.pin(), &live.metrics);
-        Self { conn, live, ctx, header, length, keeps, signed: false, status: 0, bytes: 0 }
+        let keeps = request.keeps;
+        Self { conn, live, ctx, request, keeps, signed: false, status: 0, bytes: 0 }
     }
 
     pub(super) async fn run(mut self) -> After {
-        if self.live.challenges.by_http(self.header.uri.path()).is_some() {
+        if self.live.challenges.by_http(self.request.path()).is_some() {
             return After::NotOurs;
         }
         let origin = Origin { peer: self.conn.peer, tls: self.conn.tls.clone(), has_body: false };
-        let received = receive::receive(&mut self.header, origin, &mut self.ctx, self.live);
+        let received = receive::receive(&mut self.request, origin, &mut self.ctx, self.live);
         let snapshot = Arc::clone(&self.ctx.snapshot);
         let rule = self.ctx.rule.and_then(|at| snapshot.rule(at));
         if rule.is_some_and(|rule| !is_plain(rule)) || !is_plain_for(&snapshot) {
@@ -106,11 +101,11 @@ impl<'e, 'c> Exchange<'e, 'c> {
         };
         self.keeps &= done.is_ok();
         self.live.metrics.hot.inc();
-        self.conn.use_up(self.length);
+        self.conn.use_up(self.request.length);
         let now = clock::monotonic_now();
         let took = now.saturating_duration_since(self.ctx.arrived);
         let outcome = Outcome { status: self.status, bytes: self.bytes, took };
-        finish::record(&self.header, outcome, &self.ctx, self.live);
+        finish::record(&self.request, outcome, &self.ctx, self.live);
         if self.keeps { After::Next(now) } else { After::Close }
     }
 
@@ -119,7 +114,7 @@ impl<'e, 'c> Exchange<'e, 'c> {
         loop {
             let same = self.ctx.once_more.take().and_then(|_| self.ctx.seat.take());
             self.ctx.seat = None;
-            let (header, ctx) = (&self.header, &mut self.ctx);
+            let (header, ctx) = (&self.request, &mut self.ctx);
             let fresh = &mut self.conn.fresh;
             let once_more = same.is_some();
             let step = same.map_or_else(
@@ -144,7 +139,7 @@ impl<'e, 'c> Exchange<'e, 'c> {
             self.ctx.backend = Some(Arc::clone(&member));
             let timeouts = rule.service.timeouts;
             // what cannot be repeated is worth a system call
-            let surely = !self.header.method.is_idempotent();
+            let surely = !self.request.method().is_idempotent();
             let (wire, reused) =
                 match member.idle().take(self.ctx.arrived, surely).filter(|_| !once_more) {
                     Some(wire) => (wire, true),
@@ -162,7 +157,7 @@ impl<'e, 'c> Exchange<'e, 'c> {
             match self.attempt(wire, &member, timeouts).await {
                 Ok(()) => return Ok(Served::Whole),
                 Err(error) => {
-                    let repeatable = self.status == 0 && self.header.method.is_idempotent();
+                    let repeatable = self.status == 0 && self.request.method().is_idempotent();
                     let error = fail::after_sending(&mut self.ctx, error, repeatable, reused);
                     if !error.retry() {
                         return Err(error);
@@ -181,33 +176,30 @@ impl<'e, 'c> Exchange<'e, 'c> {
     ) -> Result<()> {
         self.sign()?;
         self.conn.out.clear();
-        head::write_request(&self.header, &mut self.conn.out);
+        head::write_request(&self.request, &mut self.conn.out);
         write_all(&mut wire, &self.conn.out, timeouts.write).await.map_err(upstream_write)?;
-        let mut scratch = Scratch::take();
-        let mut read = Vec::new();
-        let (mut response, length) = loop {
-            let (mut response, length) =
-                self.head(&mut wire, &mut scratch, &mut read, timeouts.read).await?;
+        let mut inflow = Inflow::default();
+        let mut response = loop {
+            let mut response = self.head(&mut wire, &mut inflow, timeouts.read).await?;
             if !answer::is_interim(&response) {
-                break (response, length);
+                break response;
             }
-            respond::respond(&self.header, &mut response, &mut self.ctx, self.live)?;
+            respond::respond(self.request.method(), &mut response, &mut self.ctx, self.live)?;
             self.conn.out.clear();
             head::write_response(&response, &mut self.conn.out);
             self.send().await?;
-            read.drain(..length);
         };
         if response.status == StatusCode::SWITCHING_PROTOCOLS {
             return Err(invalid("101 to a request that asked for none"));
         }
         let keeps_wire = backend_keeps(&response);
-        let early = read.split_off(length.min(read.len()));
         let (mut body, wraps) = self.frame(&mut response)?;
-        let part = body.take(&early).map_err(malformed)?;
-        respond::respond(&self.header, &mut response, &mut self.ctx, self.live)?;
-        response.insert_header(DATE, date::get_cached_date())?;
+        let early = inflow.rest();
+        let part = body.take(early).map_err(malformed)?;
+        respond::respond(self.request.method(), &mut response, &mut self.ctx, self.live)?;
+        response.set(&DATE, date::get_cached_date().as_bytes())?;
         self.keeps &= (!matches!(body, Body::Rest) || wraps) && !self.conn.is_closing();
-        response.insert_header(CONNECTION, if self.keeps { KEEP_ALIVE } else { CLOSE })?;
+        response.set(&CONNECTION, self.connection())?;
         self.conn.out.clear();
         head::write_response(&response, &mut self.conn.out);
         let overread = part.length < early.len();
@@ -216,9 +208,9 @@ impl<'e, 'c> Exchange<'e, 'c> {
         while !body.is_whole() {
             self.send().await?;
             self.conn.out.clear();
-            let got = self.part(&mut wire, &mut scratch, timeouts.read).await?;
-            let read = scratch.get(..got).unwrap_or_default();
-            if got == 0 {
+            let read = self.part(&mut wire, &mut inflow.scratch, timeouts.read).await?;
+            let read = inflow.scratch.get(..read).unwrap_or_default();
+            if read.is_empty() {
                 if matches!(body, Body::Rest) {
                     break;
                 }
@@ -233,6 +225,10 @@ impl<'e, 'c> Exchange<'e, 'c> {
         }
         let keeps_wire = keeps_wire && !overread && !matches!(body, Body::Rest);
         self.end(keeps_wire.then_some((wire, member)), wraps).await
+    }
+
+    const fn connection(&self) -> &'static [u8] {
+        if self.keeps { b"keep-alive" } else { b"close" }
     }
 
     /// The backend is through: what is left goes to the client.
@@ -250,35 +246,38 @@ impl<'e, 'c> Exchange<'e, 'c> {
     /// Puts the headers in that tell of us; for each try anew, as they may tell of the last one.
     fn sign(&mut self) -> Result<()> {
         if self.signed {
-            return receive::sign_again(&mut self.header, &self.ctx);
+            return sign::sign_again(&mut self.request, &self.ctx);
         }
         self.signed = true;
-        self.header.remove_header(&CONNECTION);
-        receive::sign(&mut self.header, Version::HTTP_11, self.conn.tls.as_deref(), &self.ctx)
+        self.request.remove(&CONNECTION);
+        sign::sign(&mut self.request, Version::HTTP_11, self.conn.tls.as_deref(), &self.ctx)
     }
 
     /// Reads the header of a response, while the client stays.
     async fn head(
         &mut self,
         wire: &mut Wire,
-        scratch: &mut Scratch,
-        read: &mut Vec<u8>,
+        inflow: &mut Inflow,
         limit: Duration,
-    ) -> Result<(ResponseHeader, usize)> {
+    ) -> Result<Outbound> {
         loop {
-            if !read.is_empty() {
-                match head::response(read) {
-                    Ok(Some(whole)) => return Ok(whole),
-                    Ok(None) if read.len() > MAX_HEAD => return Err(invalid("too long")),
-                    Ok(None) => {}
+            let unread = inflow.rest();
+            if !unread.is_empty() {
+                match head::response(unread) {
+                    Ok(Some(response)) => {
+                        inflow.used += response.length;
+                        return Ok(response);
+                    }
+                    Ok(None) if unread.len() > MAX_HEAD => return Err(invalid("too long")),
+                    Ok(None) => inflow.keep(),
                     Err(why) => return Err(invalid(&why.to_string())),
                 }
             }
-            let got = self.part(wire, scratch, limit).await?;
+            let got = self.part(wire, &mut inflow.scratch, limit).await?;
             if got == 0 {
                 return Err(cut_off());
             }
-            read.extend_from_slice(scratch.get(..got).unwrap_or_default());
+            inflow.take_in(got);
         }
     }
 
@@ -291,7 +290,7 @@ impl<'e, 'c> Exchange<'e, 'c> {
     ) -> Result<usize> {
         let conn = &mut *self.conn;
         conn.alarm.set(clock::monotonic_now() + limit);
-        let mut watches = conn.inbox.len() < self.length + AHEAD;
+        let mut watches = conn.inbox.len() < self.request.length + AHEAD;
         poll_fn(|cx| {
             let mut buffer = ReadBuf::new(scratch);
             match Pin::new(&mut *wire).poll_read(cx, &mut buffer) {
@@ -302,7 +301,7 @@ impl<'e, 'c> Exchange<'e, 'c> {
             while watches {
                 match conn.poll_read(cx) {
                     Poll::Ready(Ok(read)) if read > 0 => {
-                        watches = conn.inbox.len() < self.length + AHEAD;
+                        watches = conn.inbox.len() < self.request.length + AHEAD;
                     }
                     Poll::Ready(_) => return Poll::Ready(Err(client_gone())),
                     Poll::Pending => break,
@@ -319,16 +318,16 @@ impl<'e, 'c> Exchange<'e, 'c> {
 
     /// How the body is told from what follows it; and whether we have to do so, as the backend
     /// ends it with its connection.
-    fn frame(&self, response: &mut ResponseHeader) -> Result<(Body, bool)> {
-        if response.headers.contains_key(TRANSFER_ENCODING) {
-            response.remove_header(&CONTENT_LENGTH);
+    fn frame(&self, response: &mut Outbound) -> Result<(Body, bool)> {
+        if response.has(&TRANSFER_ENCODING) {
+            response.remove(&CONTENT_LENGTH);
         }
-        let body = Body::of(&self.header.method, response.status, &response.headers);
+        let body = Body::of(self.request.method(), response.status, response);
         let body = body.map_err(malformed)?;
-        let wraps = body == Body::Rest && !response.headers.contains_key(TRANSFER_ENCODING);
+        let wraps = body == Body::Rest && !response.has(&TRANSFER_ENCODING);
         if wraps {
-            response.set_version(Version::HTTP_11);
-            response.insert_header(TRANSFER_ENCODING, "chunked")?;
+            response.version = Version::HTTP_11;
+            response.set(&TRANSFER_ENCODING, b"chunked")?;
         }
         Ok((body, wraps))
     }
@@ -364,16 +363,53 @@ impl<'e, 'c> Exchange<'e, 'c> {
             return Ok(());
         };
         self.keeps &= !self.conn.is_closing();
-        let (mut header, body) = answer::compose(&self.header, &mut self.ctx, refusal, status)?;
+        let (mut header, body) = answer::compose(&self.request, &mut self.ctx, refusal, status)?;
         header.insert_header(DATE, date::get_cached_date())?;
-        header.insert_header(CONNECTION, if self.keeps { KEEP_ALIVE } else { CLOSE })?;
+        header.insert_header(CONNECTION, self.connection())?;
         self.conn.out.clear();
-        head::write_response(&header, &mut self.conn.out);
+        head::write_answer(&header, &mut self.conn.out);
         self.status = status;
-        if self.header.method != Method::HEAD {
+        if *self.request.method() != Method::HEAD {
             self.pass(body.as_bytes(), body.len(), false);
         }
         self.send().await
+    }
+}
+
+/// What was read of a backend and is not used up.
+#[derive(Default)]
+struct Inflow {
+    scratch: Scratch,
+    /// Bytes in there.
+    length: usize,
+    /// A header that did not come at once; then nothing of it is there.
+    kept: Vec<u8>,
+    /// Bytes of either that are used up.
+    used: usize,
+}
+
+impl Inflow {
+    fn rest(&self) -> &[u8] {
+        let kept = self.kept.get(self.used..).filter(|_| !self.kept.is_empty());
+        let read = || self.scratch.get(self.used..self.length);
+        kept.or_else(read).unwrap_or_default()
+    }
+
+    /// Makes room for what follows.
+    fn keep(&mut self) {
+        if self.kept.is_empty() || self.used > 0 {
+            self.kept = self.rest().to_vec();
+            (self.length, self.used) = (0, 0);
+        }
+    }
+
+    /// So many bytes were read.
+    fn take_in(&mut self, got: usize) {
+        if self.kept.is_empty() {
+            (self.length, self.used) = (got, 0);
+        } else {
+            self.kept.extend_from_slice(self.scratch.get(..got).unwrap_or_default());
+        }
     }
 }
 
@@ -395,15 +431,15 @@ fn is_plain_for(snapshot: &Snapshot) -> bool {
 }
 
 /// Whether the backend goes on with the connection.
-fn backend_keeps(response: &ResponseHeader) -> bool {
+fn backend_keeps(response: &Outbound) -> bool {
     let says = |what: &str| {
-        let lines = response.headers.get_all(CONNECTION).iter();
-        let mut tokens = lines.flat_map(|line| line.as_bytes().split(|byte| *byte == b','));
+        let mut tokens =
+            response.all(&CONNECTION).flat_map(|line| line.split(|byte| *byte == b','));
         tokens.any(|token| token.trim_ascii().eq_ignore_ascii_case(what.as_bytes()))
     };
     match response.version {
         Version::HTTP_11 => !says("close"),
-        _ => says("keep-alive") && !response.headers.contains_key(TRANSFER_ENCODING),
+        _ => says("keep-alive") && !response.has(&TRANSFER_ENCODING),
     }
 }
 

@@ -1,10 +1,16 @@
 //! From bytes to headers, and which requests need nothing special. What looks odd in any way is left
 //! to Pingora before a byte of it is used up.
 
-use bytes::{BufMut, Bytes};
-use http::{HeaderValue, Method, Version};
+use super::lines::Lines;
+use crate::model::Fields;
+use crate::proxy::message::{Message, Request, Response};
+use bytes::BufMut;
+use http::{HeaderName, Method, StatusCode, Version};
 use httparse::{Header, ParserConfig, Status};
-use pingora::http::{RequestHeader, ResponseHeader};
+use pingora::http::ResponseHeader;
+use pingora::{Error, ErrorType, Result};
+use std::mem::MaybeUninit;
+use std::ops::Range;
 
 /// More fields than that are odd.
 const FIELDS: usize = 64;
@@ -19,16 +25,29 @@ pub(super) enum Head {
     /// Not for here.
     Odd,
     /// A plain request without a body.
-    Whole(Request),
+    Whole(Inbound),
 }
 
 /// A plain request.
-pub(super) struct Request {
-    pub(super) header: RequestHeader,
+pub(super) struct Inbound {
+    method: Method,
+    /// Path and query.
+    target: Range<usize>,
+    lines: Lines,
     /// Bytes of its header.
     pub(super) length: usize,
     /// Whether the client wants to go on with the connection.
     pub(super) keeps: bool,
+}
+
+/// A response as it came.
+pub(super) struct Outbound {
+    pub(super) version: Version,
+    pub(super) status: StatusCode,
+    reason: Range<usize>,
+    lines: Lines,
+    /// Bytes of its header.
+    pub(super) length: usize,
 }
 
 /// Reads the header of a request.
@@ -36,26 +55,54 @@ pub(super) fn request(bytes: &[u8]) -> Head {
     if !bytes.first().is_none_or(u8::is_ascii_uppercase) {
         return Head::Odd;
     }
-    let mut fields = [httparse::EMPTY_HEADER; FIELDS];
-    let mut parsed = httparse::Request::new(&mut fields);
-    let length = match parsed.parse(bytes) {
+    let mut fields = [const { MaybeUninit::uninit() }; FIELDS];
+    let mut parsed = httparse::Request::new(&mut []);
+    let length = match parsed.parse_with_uninit_headers(bytes, &mut fields) {
         Ok(Status::Complete(length)) => length,
         Ok(Status::Partial) => return Head::Partial,
         Err(_) => return Head::Odd,
     };
-    let (Some(method), Some(path), Some(1)) = (parsed.method, parsed.path, parsed.version) else {
+    let (Some(method), Some(target), Some(1)) = (parsed.method, parsed.path, parsed.version) else {
         return Head::Odd;
     };
-    let known = ["GET", "HEAD", "POST", "PUT", "DELETE", "PATCH", "OPTIONS"].contains(&method);
-    if !known || !path.starts_with('/') || !path.bytes().all(|byte| byte.is_ascii_graphic()) {
+    let method = match method {
+        "GET" => Method::GET,
+        "HEAD" => Method::HEAD,
+        "POST" => Method::POST,
+        "PUT" => Method::PUT,
+        "DELETE" => Method::DELETE,
+        "PATCH" => Method::PATCH,
+        "OPTIONS" => Method::OPTIONS,
+        _ => return Head::Odd,
+    };
+    if !is_target(target) {
         return Head::Odd;
     }
     let Some(keeps) = keeps(parsed.headers) else { return Head::Odd };
     let Some(head) = bytes.get(..length) else { return Head::Odd };
-    match build(method, path, parsed.headers, head) {
-        Some(header) => Head::Whole(Request { header, length, keeps }),
-        None => Head::Odd,
+    let lines = lines(head, parsed.headers);
+    Head::Whole(Inbound { method, target: place(head, target.as_bytes()), lines, length, keeps })
+}
+
+/// Whether every byte of a path and query is one that needs no second look (RFC 3986, and what
+/// browsers send besides).
+fn is_target(target: &str) -> bool {
+    let usual = |byte: u8| matches!(byte, b'!' | b'$'..=b';' | b'=' | b'?'..=b'[' | b']' | b'_' | b'a'..=b'z' | b'|' | b'~');
+    target.starts_with('/') && target.bytes().all(usual)
+}
+
+/// Where `part` is in `whole`.
+fn place(whole: &[u8], part: &[u8]) -> Range<usize> {
+    let start = (part.as_ptr() as usize).wrapping_sub(whole.as_ptr() as usize);
+    start..start.wrapping_add(part.len())
+}
+
+fn lines(head: &[u8], fields: &[Header<'_>]) -> Lines {
+    let mut lines = Lines::of(head);
+    for Header { name, value } in fields {
+        lines.find(place(head, name.as_bytes()), place(head, value));
     }
+    lines
 }
 
 /// Whether the connection is to go on; `None` where any field asks for more than the usual.
@@ -94,41 +141,97 @@ fn keeps(fields: &[Header<'_>]) -> Option<bool> {
     (hosts == 1 && connections < 2).then_some(keeps)
 }
 
-fn build(method: &str, path: &str, fields: &[Header<'_>], head: &[u8]) -> Option<RequestHeader> {
-    let method = Method::from_bytes(method.as_bytes()).ok()?;
-    let mut header = RequestHeader::build(method, path.as_bytes(), Some(fields.len() + 6)).ok()?;
-    header.set_version(Version::HTTP_11);
-    let shared = Shared::new(head);
-    for Header { name, value } in fields {
-        let value = HeaderValue::from_maybe_shared(shared.part(value)).ok()?;
-        header.append_header(shared.part(name.as_bytes()), value).ok()?;
-    }
-    Some(header)
-}
-
-/// A copy of a header, of which names and values are parts.
-struct Shared<'b> {
-    original: &'b [u8],
-    copy: Bytes,
-}
-
-impl<'b> Shared<'b> {
-    fn new(original: &'b [u8]) -> Self {
-        Self { original, copy: Bytes::copy_from_slice(original) }
+impl Fields for Inbound {
+    fn all<'f>(&'f self, name: &HeaderName) -> impl DoubleEndedIterator<Item = &'f [u8]> {
+        self.lines.all(name)
     }
 
-    fn part(&self, part: &[u8]) -> Bytes {
-        let start = (part.as_ptr() as usize).wrapping_sub(self.original.as_ptr() as usize);
-        match start.checked_add(part.len()) {
-            Some(end) if end <= self.copy.len() => self.copy.slice(start..end),
-            _ => Bytes::copy_from_slice(part),
+    fn each(&self) -> impl Iterator<Item = (&str, &[u8])> {
+        self.lines.each()
+    }
+}
+
+impl Message for Inbound {
+    fn remove(&mut self, name: &HeaderName) {
+        self.lines.remove(name);
+    }
+
+    fn set(&mut self, name: &HeaderName, value: &[u8]) -> Result<()> {
+        self.lines.set(name, value);
+        Ok(())
+    }
+
+    fn add(&mut self, name: &HeaderName, value: &[u8]) -> Result<()> {
+        self.lines.add(name, value);
+        Ok(())
+    }
+}
+
+impl Request for Inbound {
+    fn method(&self) -> &Method {
+        &self.method
+    }
+
+    fn version(&self) -> Version {
+        Version::HTTP_11
+    }
+
+    fn raw_target(&self) -> &[u8] {
+        self.lines.part(self.target.clone())
+    }
+
+    fn authority(&self) -> Option<&str> {
+        None
+    }
+
+    fn target(&self) -> &str {
+        std::str::from_utf8(self.raw_target()).unwrap_or_default()
+    }
+
+    fn set_target(&mut self, target: &str) -> Result<()> {
+        if !is_target(target) {
+            return Error::e_explain(ErrorType::InvalidHTTPHeader, "no path and query");
         }
+        self.target = self.lines.append(target.as_bytes());
+        Ok(())
+    }
+}
+
+impl Fields for Outbound {
+    fn all<'f>(&'f self, name: &HeaderName) -> impl DoubleEndedIterator<Item = &'f [u8]> {
+        self.lines.all(name)
+    }
+
+    fn each(&self) -> impl Iterator<Item = (&str, &[u8])> {
+        self.lines.each()
+    }
+}
+
+impl Message for Outbound {
+    fn remove(&mut self, name: &HeaderName) {
+        self.lines.remove(name);
+    }
+
+    fn set(&mut self, name: &HeaderName, value: &[u8]) -> Result<()> {
+        self.lines.set(name, value);
+        Ok(())
+    }
+
+    fn add(&mut self, name: &HeaderName, value: &[u8]) -> Result<()> {
+        self.lines.add(name, value);
+        Ok(())
+    }
+}
+
+impl Response for Outbound {
+    fn status(&self) -> StatusCode {
+        self.status
     }
 }
 
 /// Reads the header of a response; `Ok(None)` when it is not whole yet.
-pub(super) fn response(bytes: &[u8]) -> Result<Option<(ResponseHeader, usize)>, httparse::Error> {
-    let mut fields = [const { std::mem::MaybeUninit::uninit() }; BACKEND_FIELDS];
+pub(super) fn response(bytes: &[u8]) -> std::result::Result<Option<Outbound>, httparse::Error> {
+    let mut fields = [const { MaybeUninit::uninit() }; BACKEND_FIELDS];
     let mut parsed = httparse::Response::new(&mut []);
     let mut config = ParserConfig::default();
     // as Pingora reads them
@@ -136,37 +239,52 @@ pub(super) fn response(bytes: &[u8]) -> Result<Option<(ResponseHeader, usize)>, 
     config.allow_obsolete_multiline_headers_in_responses(true);
     let read = config.parse_response_with_uninit_headers(&mut parsed, bytes, &mut fields)?;
     let Status::Complete(length) = read else { return Ok(None) };
-    let build = || {
-        let mut header =
-            ResponseHeader::build(parsed.code?, Some(parsed.headers.len() + 4)).ok()?;
-        header.set_version(match parsed.version? {
-            0 => Version::HTTP_10,
-            _ => Version::HTTP_11,
-        });
-        header.set_reason_phrase(parsed.reason).ok()?;
-        let shared = Shared::new(bytes.get(..length)?);
-        for Header { name, value } in parsed.headers.iter() {
-            let value = pingora::http::header_value_from_raw(shared.part(value));
-            header.append_header(shared.part(name.as_bytes()), value).ok()?;
+    let whole = || {
+        let version = if parsed.version? == 0 { Version::HTTP_10 } else { Version::HTTP_11 };
+        let status = StatusCode::from_u16(parsed.code?).ok()?;
+        let head = bytes.get(..length)?;
+        let mut lines = lines(head, parsed.headers);
+        for Header { value, .. } in parsed.headers.iter() {
+            // a value that goes on in the next line (RFC 9112 §5.2)
+            if memchr::memchr3(b'\r', b'\n', b'\0', value).is_some() {
+                for byte in lines.part_mut(place(head, value)) {
+                    if matches!(*byte, b'\r' | b'\n' | b'\0') {
+                        *byte = b' ';
+                    }
+                }
+            }
         }
-        Some(header)
+        let reason = parsed.reason.map_or(0..0, |reason| place(head, reason.as_bytes()));
+        Some(Outbound { version, status, reason, lines, length })
     };
-    build().map(|header| Some((header, length))).ok_or(httparse::Error::HeaderName)
+    whole().map(Some).ok_or(httparse::Error::Status)
 }
 
 /// Writes a request as it goes to a backend.
-pub(super) fn write_request(header: &RequestHeader, out: &mut Vec<u8>) {
-    out.put_slice(header.method.as_str().as_bytes());
-    out.put_u8(b' ');
-    out.put_slice(header.raw_path());
-    out.put_slice(b" HTTP/1.1\r\n");
-    header.header_to_h1_wire(out);
-    out.put_slice(b"\r\n");
+pub(super) fn write_request(request: &Inbound, out: &mut Vec<u8>) {
+    out.extend_from_slice(request.method.as_str().as_bytes());
+    out.push(b' ');
+    out.extend_from_slice(request.raw_target());
+    out.extend_from_slice(b" HTTP/1.1\r\n");
+    request.lines.write(out);
+    out.extend_from_slice(b"\r\n");
 }
 
 /// Writes a response as it goes to a client.
-pub(super) fn write_response(header: &ResponseHeader, out: &mut Vec<u8>) {
-    out.put_slice(if header.version == Version::HTTP_10 { b"HTTP/1.0 " } else { b"HTTP/1.1 " });
+pub(super) fn write_response(response: &Outbound, out: &mut Vec<u8>) {
+    let is_old = response.version == Version::HTTP_10;
+    out.extend_from_slice(if is_old { b"HTTP/1.0 " } else { b"HTTP/1.1 " });
+    out.extend_from_slice(response.status.as_str().as_bytes());
+    out.push(b' ');
+    out.extend_from_slice(response.lines.part(response.reason.clone()));
+    out.extend_from_slice(b"\r\n");
+    response.lines.write(out);
+    out.extend_from_slice(b"\r\n");
+}
+
+/// Writes an answer of our own.
+pub(super) fn write_answer(header: &ResponseHeader, out: &mut Vec<u8>) {
+    out.put_slice(b"HTTP/1.1 ");
     out.put_slice(header.status.as_str().as_bytes());
     out.put_u8(b' ');
     out.put_slice(header.get_reason_phrase().unwrap_or_default().as_bytes());

@@ -13,6 +13,7 @@ mod alarm;
 mod body;
 mod exchange;
 mod head;
+mod lines;
 mod links;
 mod scratch;
 mod trouble;

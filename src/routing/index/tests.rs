@@ -1,6 +1,6 @@
 use super::*;
 use crate::routing::Path;
-use http::{HeaderName, HeaderValue};
+use http::{HeaderMap, HeaderName, HeaderValue};
 use proptest::prelude::*;
 
 fn rule() -> Matchers {
