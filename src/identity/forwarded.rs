@@ -82,13 +82,13 @@ pub fn came_by_https(trusted: bool, headers: &impl Fields, listener_https: bool)
 }
 
 /// `_` is read as `-`, since servers of the CGI kind (WSGI, Rack, PHP) see no difference.
-fn speaks_of_the_client(name: &str) -> bool {
+fn speaks_of_the_client(name: &[u8]) -> bool {
     let is = |(byte, wanted): (u8, u8)| {
         byte.eq_ignore_ascii_case(&wanted) || (byte == b'_' && wanted == b'-')
     };
     let prefix = b"x-forwarded-";
-    name.eq_ignore_ascii_case("forwarded")
-        || (name.len() >= prefix.len() && name.bytes().zip(prefix.iter().copied()).all(is))
+    name.eq_ignore_ascii_case(b"forwarded")
+        || (name.len() >= prefix.len() && name.iter().copied().zip(prefix.iter().copied()).all(is))
 }
 
 /// All lines and the peer as one list.

@@ -9,7 +9,7 @@ pub trait Fields {
     fn all<'f>(&'f self, name: &HeaderName) -> impl DoubleEndedIterator<Item = &'f [u8]>;
 
     /// Every field, with its name as it is kept.
-    fn each(&self) -> impl Iterator<Item = (&str, &[u8])>;
+    fn each(&self) -> impl Iterator<Item = (&[u8], &[u8])>;
 
     /// The first value under `name`.
     fn first<'f>(&'f self, name: &HeaderName) -> Option<&'f [u8]> {
@@ -27,8 +27,8 @@ impl Fields for HeaderMap {
         self.get_all(name).iter().map(HeaderValue::as_bytes)
     }
 
-    fn each(&self) -> impl Iterator<Item = (&str, &[u8])> {
-        self.iter().map(|(name, value)| (name.as_str(), value.as_bytes()))
+    fn each(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
+        self.iter().map(|(name, value)| (name.as_str().as_bytes(), value.as_bytes()))
     }
 }
 
@@ -39,6 +39,6 @@ pub fn text(value: &[u8]) -> Option<&str> {
 }
 
 /// What a name of fields is, when it is one.
-pub fn named(name: &str) -> Option<HeaderName> {
-    HeaderName::from_bytes(name.as_bytes()).ok()
+pub fn named(name: &[u8]) -> Option<HeaderName> {
+    HeaderName::from_bytes(name).ok()
 }

@@ -36,13 +36,10 @@ pub(super) trait Request: Message {
     /// Asks for this path and query instead, if it is one.
     fn set_target(&mut self, target: &str) -> Result<()>;
 
-    fn path(&self) -> &str {
-        self.target().split('?').next().unwrap_or_default()
-    }
+    fn path(&self) -> &str;
 
-    fn query(&self) -> Option<&str> {
-        self.target().split_once('?').map(|(_, query)| query)
-    }
+    /// What is behind the first `?`.
+    fn query(&self) -> Option<&str>;
 }
 
 /// The header of a response.
@@ -60,7 +57,7 @@ impl Fields for RequestHeader {
         self.headers.all(name)
     }
 
-    fn each(&self) -> impl Iterator<Item = (&str, &[u8])> {
+    fn each(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
         self.headers.each()
     }
 }
@@ -122,7 +119,7 @@ impl Fields for ResponseHeader {
         self.headers.all(name)
     }
 
-    fn each(&self) -> impl Iterator<Item = (&str, &[u8])> {
+    fn each(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
         self.headers.each()
     }
 }

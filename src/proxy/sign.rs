@@ -30,14 +30,12 @@ pub(super) fn request_id(header: &impl Fields, trusted: bool) -> String {
 
 /// What `{:032x}` writes, without its machinery: this is done for every request.
 fn hex(number: u128) -> String {
-    let digit =
-        |nibble: u8| char::from(if nibble < 10 { b'0' + nibble } else { b'a' - 10 + nibble });
-    let mut text = String::with_capacity(32);
-    for byte in number.to_be_bytes() {
-        text.push(digit(byte >> 4));
-        text.push(digit(byte & 15));
+    let digit = |nibble: u8| if nibble < 10 { b'0' + nibble } else { b'a' - 10 + nibble };
+    let mut text = [0; 32];
+    for (two, byte) in text.chunks_exact_mut(2).zip(number.to_be_bytes()) {
+        two.copy_from_slice(&[digit(byte >> 4), digit(byte & 15)]);
     }
-    text
+    String::from_utf8_lossy(&text).into_owned()
 }
 
 /// Tells who the client is.
@@ -47,9 +45,8 @@ pub(super) fn speak_for_client(
     host: &[u8],
 ) -> std::result::Result<(), Refusal> {
     let prefix = b"x-affinity-";
-    let ours = |name: &&str| {
-        name.as_bytes().get(..prefix.len()).is_some_and(|own| own.eq_ignore_ascii_case(prefix))
-    };
+    let ours =
+        |name: &&[u8]| name.get(..prefix.len()).is_some_and(|own| own.eq_ignore_ascii_case(prefix));
     let names = header.each().map(|(name, _)| name);
     let pretended: SmallVec<[HeaderName; 2]> = names.filter(ours).filter_map(named).collect();
     for name in forwarded.dropped.iter().chain(&pretended) {
@@ -75,9 +72,9 @@ pub(super) fn tell_subject(
     if told.is_empty() {
         return Ok(());
     }
-    let same = |one: &str, other: &HeaderName| {
+    let same = |one: &[u8], other: &HeaderName| {
         let read = |byte: u8| if byte == b'_' { b'-' } else { byte.to_ascii_lowercase() };
-        one.bytes().map(read).eq(other.as_str().bytes().map(read))
+        one.iter().copied().map(read).eq(other.as_str().bytes().map(read))
     };
     let names = header.each().map(|(name, _)| name);
     let pretended: SmallVec<[HeaderName; 2]> =
@@ -90,7 +87,7 @@ pub(super) fn tell_subject(
 
 fn write_subject(header: &mut impl Message, tls: Option<&SslDigest>) -> Result<()> {
     let subject = tls.and_then(|tls| Secured::of(tls).subject);
-    match subject.and_then(|(subject, name)| Some((subject, named(name)?))) {
+    match subject.and_then(|(subject, name)| Some((subject, named(name.as_bytes())?))) {
         Some((subject, name)) => header.set(&name, subject.as_bytes()),
         None => Ok(()),
     }

@@ -34,6 +34,7 @@ mod hashing;
 mod grpc;
 mod health;
 mod hot;
+mod hot_bodies;
 mod http2;
 mod http2_both;
 mod http2_drain;

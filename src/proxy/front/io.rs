@@ -88,6 +88,11 @@ impl ClientIo {
         self.peeked = read;
     }
 
+    /// Requests are read on the short way from here on, until something is put back.
+    pub(in crate::proxy) fn is_on_the_short_way(&mut self) {
+        self.progress.is_on_the_short_way();
+    }
+
     /// So many requests of it have been served already.
     pub(in crate::proxy) fn has_served(&mut self, requests: u32) {
         self.served = requests;

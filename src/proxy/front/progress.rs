@@ -61,8 +61,9 @@ pub(super) enum Author {
 /// hence the atomics.
 pub(super) struct Progress {
     phase: Arc<AtomicU8>,
-    /// Bytes and lines of the header so far.
+    /// Bytes and lines of the header so far. Lines are of interest to Pingora only.
     header: (usize, usize),
+    counts_lines: bool,
     pace: Pace,
     /// Runs in the phases that have one; which of them it is for.
     deadline: Option<(u8, Pin<Box<Sleep>>)>,
@@ -79,6 +80,7 @@ impl Progress {
         Self {
             phase: Arc::new(AtomicU8::new(HEADER)),
             header: (0, 0),
+            counts_lines: true,
             pace: Pace::default(),
             deadline: None,
             upgrade_limit: AtomicU64::new(0),
@@ -109,9 +111,15 @@ impl Progress {
         self.enter(REFUSED);
     }
 
-    /// What was read and not used will be read again; `any`: there is something.
+    /// Who reads looks at the header itself.
+    pub(super) fn is_on_the_short_way(&mut self) {
+        self.counts_lines = false;
+    }
+
+    /// What was read and not used will be read again, by Pingora; `any`: there is something.
     pub(super) fn is_put_back(&mut self, any: bool) {
         self.header = (0, 0);
+        self.counts_lines = true;
         self.begun = any;
         self.deadline = None;
         self.enter(if any { HEADER } else { IDLE });
@@ -119,7 +127,7 @@ impl Progress {
 
     /// A header is at hand, at least in part: its time begins now.
     pub(super) fn header_is_at_hand(&mut self, part: &[u8]) {
-        self.header = (part.len(), lines(part));
+        self.header = (part.len(), self.lines(part));
         self.begun = true;
         self.opened = clock::monotonic_now();
         self.deadline = None;
@@ -216,6 +224,15 @@ impl Progress {
         }
     }
 
+    /// Lines of a header in what was read; those behind its end are another's.
+    fn lines(&self, read: &[u8]) -> usize {
+        if !self.counts_lines {
+            return 0;
+        }
+        let end = memchr::memmem::find(read, b"\r\n\r\n").unwrap_or(read.len());
+        memchr::memchr_iter(b'\n', read.get(..end).unwrap_or_default()).count()
+    }
+
     /// Takes in what a read has brought; `false` when that was too slow.
     pub(super) fn note_read(&mut self, read: &[u8]) -> bool {
         let phase = self.phase();
@@ -225,7 +242,7 @@ impl Progress {
         }
         if matches!(phase, HEADER | IDLE) {
             let so_far = if phase == IDLE { (0, 0) } else { self.header };
-            self.header = (so_far.0 + read.len(), so_far.1 + lines(read));
+            self.header = (so_far.0 + read.len(), so_far.1 + self.lines(read));
         }
         if !read.is_empty() {
             match phase {
@@ -252,20 +269,15 @@ impl Begun {
     }
 }
 
-/// Lines of a header in what was read; those behind its end are another's.
-fn lines(read: &[u8]) -> usize {
-    let end = memchr::memmem::find(read, b"\r\n\r\n").unwrap_or(read.len());
-    memchr::memchr_iter(b'\n', read.get(..end).unwrap_or_default()).count()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn lines_behind_the_end_of_a_header_are_not_of_it() {
-        assert_eq!(lines(b"GET / HTTP/1.1\r\nHost: a\r\n"), 2);
-        assert_eq!(lines(b"GET / HTTP/1.1\r\nHost: a\r\n\r\nbody\nbody\n"), 1);
+        let progress = Progress::start();
+        assert_eq!(progress.lines(b"GET / HTTP/1.1\r\nHost: a\r\n"), 2);
+        assert_eq!(progress.lines(b"GET / HTTP/1.1\r\nHost: a\r\n\r\nbody\nbody\n"), 1);
     }
 
     #[test]

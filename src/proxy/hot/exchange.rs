@@ -1,38 +1,28 @@
 //! One plain request and its response.
 
-use super::body::Body;
-use super::head::{self, Inbound, Outbound};
-use super::links::{connect, write_all};
-use super::trouble::{client_gone, cut_off, invalid, malformed, upstream_read, upstream_write};
-use super::{Conn, Scratch};
-use crate::model::{Fields, clock};
-use crate::pool::{Member, Tongue, Wire};
+use super::Conn;
+use super::head::{self, Inbound};
+use super::links::connect;
+use super::relay::Link;
+use super::upload::Upload;
+use crate::model::clock;
+use crate::pool::Tongue;
 use crate::proxy::answer;
 use crate::proxy::choose::{self, Step};
 use crate::proxy::ctx::Ctx;
 use crate::proxy::fail;
 use crate::proxy::finish::{self, Outcome};
-use crate::proxy::message::{Message, Request};
+use crate::proxy::message::Request;
 use crate::proxy::receive::{self, Origin};
 use crate::proxy::refusal::Refusal;
-use crate::proxy::{respond, sessions, sign};
-use crate::snapshot::{Live, Rule, Service, Snapshot, Timeouts};
-use http::header::{CONNECTION, CONTENT_LENGTH, DATE, TRANSFER_ENCODING};
-use http::{Method, StatusCode, Version};
+use crate::proxy::sessions;
+use crate::snapshot::{Live, Rule, Service, Snapshot};
+use http::Method;
+use http::header::{CONNECTION, DATE};
 use pingora::{Error, ErrorType, Result};
 use pingora_core::protocols::http::date;
-use std::future::poll_fn;
-use std::io::Write as _;
-use std::pin::Pin;
 use std::sync::Arc;
-use std::task::Poll;
 use std::time::{Duration, Instant};
-use tokio::io::{AsyncRead, ReadBuf};
-
-/// The longest header of a response, as in Pingora.
-const MAX_HEAD: usize = 1_048_575;
-/// What a client may send ahead of the answer to its last request.
-const AHEAD: usize = 64 * 1024;
 
 /// What follows.
 pub(super) enum After {
@@ -46,31 +36,38 @@ pub(super) enum After {
 
 /// One request under way.
 pub(super) struct Exchange<'e, 'c> {
-    conn: &'e mut Conn<'c>,
-    live: &'e Live,
-    ctx: Ctx,
-    request: Inbound,
+    pub(super) conn: &'e mut Conn<'c>,
+    pub(super) live: &'e Live,
+    pub(super) ctx: Ctx,
+    pub(super) request: Inbound,
+    pub(super) upload: Upload,
+    /// How long the client may be silent inside of a body.
+    pub(super) patience: Duration,
     /// Whether the connection is to go on.
-    keeps: bool,
-    signed: bool,
+    pub(super) keeps: bool,
+    pub(super) signed: bool,
     /// The status that the client was sent.
-    status: u16,
+    pub(super) status: u16,
     /// Bytes of the body that it was sent.
-    bytes: u64,
+    pub(super) bytes: u64,
 }
 
 impl<'e, 'c> Exchange<'e, 'c> {
     pub(super) fn new(conn: &'e mut Conn<'c>, request: Inbound, live: &'e Live) -> Self {
         let ctx = Ctx::new(live.pin(), &live.metrics);
         let keeps = request.keeps;
-        Self { conn, live, ctx, request, keeps, signed: false, status: 0, bytes: 0 }
+        let upload = Upload::new(request.length, request.body);
+        let patience = ctx.snapshot.limits.body_timeout;
+        let (signed, status, bytes) = (false, 0, 0);
+        Self { conn, live, ctx, request, upload, patience, keeps, signed, status, bytes }
     }
 
     pub(super) async fn run(mut self) -> After {
         if self.live.challenges.by_http(self.request.path()).is_some() {
             return After::NotOurs;
         }
-        let origin = Origin { peer: self.conn.peer, tls: self.conn.tls.clone(), has_body: false };
+        let has_body = self.request.body > 0;
+        let origin = Origin { peer: self.conn.peer, tls: self.conn.tls.clone(), has_body };
         let received = receive::receive(&mut self.request, origin, &mut self.ctx, self.live);
         let snapshot = Arc::clone(&self.ctx.snapshot);
         let rule = self.ctx.rule.and_then(|at| snapshot.rule(at));
@@ -100,8 +97,9 @@ impl<'e, 'c> Exchange<'e, 'c> {
             }
         };
         self.keeps &= done.is_ok();
+        self.conn.owes_body = !self.upload.is_whole();
         self.live.metrics.hot.inc();
-        self.conn.use_up(self.request.length);
+        self.conn.use_up(self.upload.used());
         let now = clock::monotonic_now();
         let took = now.saturating_duration_since(self.ctx.arrived);
         let outcome = Outcome { status: self.status, bytes: self.bytes, took };
@@ -154,10 +152,15 @@ impl<'e, 'c> Exchange<'e, 'c> {
                         }
                     },
                 };
-            match self.attempt(wire, &member, timeouts).await {
+            let at_once = reused && self.ctx.attempts == 1;
+            let since = if at_once { self.ctx.arrived } else { clock::monotonic_now() };
+            let link = Link { member: &member, timeouts, since };
+            match self.attempt(wire, link).await {
                 Ok(()) => return Ok(Served::Whole),
                 Err(error) => {
-                    let repeatable = self.status == 0 && self.request.method().is_idempotent();
+                    let repeatable = self.status == 0
+                        && self.request.method().is_idempotent()
+                        && self.upload.can_begin_anew();
                     let error = fail::after_sending(&mut self.ctx, error, repeatable, reused);
                     if !error.retry() {
                         return Err(error);
@@ -165,193 +168,6 @@ impl<'e, 'c> Exchange<'e, 'c> {
                 }
             }
         }
-    }
-
-    /// Asks one backend and passes on what it says.
-    async fn attempt(
-        &mut self,
-        mut wire: Wire,
-        member: &Arc<Member>,
-        timeouts: Timeouts,
-    ) -> Result<()> {
-        self.sign()?;
-        self.conn.out.clear();
-        head::write_request(&self.request, &mut self.conn.out);
-        write_all(&mut wire, &self.conn.out, timeouts.write).await.map_err(upstream_write)?;
-        let mut inflow = Inflow::default();
-        let mut response = loop {
-            let mut response = self.head(&mut wire, &mut inflow, timeouts.read).await?;
-            if !answer::is_interim(&response) {
-                break response;
-            }
-            respond::respond(self.request.method(), &mut response, &mut self.ctx, self.live)?;
-            self.conn.out.clear();
-            head::write_response(&response, &mut self.conn.out);
-            self.send().await?;
-        };
-        if response.status == StatusCode::SWITCHING_PROTOCOLS {
-            return Err(invalid("101 to a request that asked for none"));
-        }
-        let keeps_wire = backend_keeps(&response);
-        let (mut body, wraps) = self.frame(&mut response)?;
-        let early = inflow.rest();
-        let part = body.take(early).map_err(malformed)?;
-        respond::respond(self.request.method(), &mut response, &mut self.ctx, self.live)?;
-        response.set(&DATE, date::get_cached_date().as_bytes())?;
-        self.keeps &= (!matches!(body, Body::Rest) || wraps) && !self.conn.is_closing();
-        response.set(&CONNECTION, self.connection())?;
-        self.conn.out.clear();
-        head::write_response(&response, &mut self.conn.out);
-        let overread = part.length < early.len();
-        self.pass(early.get(..part.length).unwrap_or_default(), part.payload, wraps);
-        self.status = response.status.as_u16();
-        while !body.is_whole() {
-            self.send().await?;
-            self.conn.out.clear();
-            let read = self.part(&mut wire, &mut inflow.scratch, timeouts.read).await?;
-            let read = inflow.scratch.get(..read).unwrap_or_default();
-            if read.is_empty() {
-                if matches!(body, Body::Rest) {
-                    break;
-                }
-                return Err(cut_off());
-            }
-            let part = body.take(read).map_err(malformed)?;
-            let overread = part.length < read.len();
-            self.pass(read.get(..part.length).unwrap_or_default(), part.payload, wraps);
-            if overread {
-                return self.end(None, wraps).await;
-            }
-        }
-        let keeps_wire = keeps_wire && !overread && !matches!(body, Body::Rest);
-        self.end(keeps_wire.then_some((wire, member)), wraps).await
-    }
-
-    const fn connection(&self) -> &'static [u8] {
-        if self.keeps { b"keep-alive" } else { b"close" }
-    }
-
-    /// The backend is through: what is left goes to the client.
-    async fn end(&mut self, wire: Option<(Wire, &Arc<Member>)>, wraps: bool) -> Result<()> {
-        if wraps {
-            self.conn.out.extend_from_slice(b"0\r\n\r\n");
-        }
-        if let Some((wire, member)) = wire {
-            member.idle().put(wire, clock::monotonic_now());
-        }
-        self.ctx.free_seat();
-        self.send().await
-    }
-
-    /// Puts the headers in that tell of us; for each try anew, as they may tell of the last one.
-    fn sign(&mut self) -> Result<()> {
-        if self.signed {
-            return sign::sign_again(&mut self.request, &self.ctx);
-        }
-        self.signed = true;
-        self.request.remove(&CONNECTION);
-        sign::sign(&mut self.request, Version::HTTP_11, self.conn.tls.as_deref(), &self.ctx)
-    }
-
-    /// Reads the header of a response, while the client stays.
-    async fn head(
-        &mut self,
-        wire: &mut Wire,
-        inflow: &mut Inflow,
-        limit: Duration,
-    ) -> Result<Outbound> {
-        loop {
-            let unread = inflow.rest();
-            if !unread.is_empty() {
-                match head::response(unread) {
-                    Ok(Some(response)) => {
-                        inflow.used += response.length;
-                        return Ok(response);
-                    }
-                    Ok(None) if unread.len() > MAX_HEAD => return Err(invalid("too long")),
-                    Ok(None) => inflow.keep(),
-                    Err(why) => return Err(invalid(&why.to_string())),
-                }
-            }
-            let got = self.part(wire, &mut inflow.scratch, limit).await?;
-            if got == 0 {
-                return Err(cut_off());
-            }
-            inflow.take_in(got);
-        }
-    }
-
-    /// Reads a part of a response, while the client stays.
-    async fn part(
-        &mut self,
-        wire: &mut Wire,
-        scratch: &mut Scratch,
-        limit: Duration,
-    ) -> Result<usize> {
-        let conn = &mut *self.conn;
-        conn.alarm.set(clock::monotonic_now() + limit);
-        let mut watches = conn.inbox.len() < self.request.length + AHEAD;
-        poll_fn(|cx| {
-            let mut buffer = ReadBuf::new(scratch);
-            match Pin::new(&mut *wire).poll_read(cx, &mut buffer) {
-                Poll::Ready(Ok(())) => return Poll::Ready(Ok(buffer.filled().len())),
-                Poll::Ready(Err(why)) => return Poll::Ready(Err(upstream_read(why))),
-                Poll::Pending => {}
-            }
-            while watches {
-                match conn.poll_read(cx) {
-                    Poll::Ready(Ok(read)) if read > 0 => {
-                        watches = conn.inbox.len() < self.request.length + AHEAD;
-                    }
-                    Poll::Ready(_) => return Poll::Ready(Err(client_gone())),
-                    Poll::Pending => break,
-                }
-            }
-            if conn.alarm.poll(cx).is_ready() {
-                let why = Error::explain(ErrorType::ReadTimedout, "the backend is silent");
-                return Poll::Ready(Err(why.into_up()));
-            }
-            Poll::Pending
-        })
-        .await
-    }
-
-    /// How the body is told from what follows it; and whether we have to do so, as the backend
-    /// ends it with its connection.
-    fn frame(&self, response: &mut Outbound) -> Result<(Body, bool)> {
-        if response.has(&TRANSFER_ENCODING) {
-            response.remove(&CONTENT_LENGTH);
-        }
-        let body = Body::of(self.request.method(), response.status, response);
-        let body = body.map_err(malformed)?;
-        let wraps = body == Body::Rest && !response.has(&TRANSFER_ENCODING);
-        if wraps {
-            response.version = Version::HTTP_11;
-            response.set(&TRANSFER_ENCODING, b"chunked")?;
-        }
-        Ok((body, wraps))
-    }
-
-    /// Puts a part of the body behind what is to be written.
-    fn pass(&mut self, part: &[u8], payload: usize, wraps: bool) {
-        self.bytes += payload as u64;
-        let out = &mut self.conn.out;
-        if wraps && !part.is_empty() {
-            let _ = write!(out, "{:X}\r\n", part.len());
-        }
-        out.extend_from_slice(part);
-        if wraps && !part.is_empty() {
-            out.extend_from_slice(b"\r\n");
-        }
-    }
-
-    /// Writes what is to be written.
-    async fn send(&mut self) -> Result<()> {
-        let limit = self.ctx.snapshot.limits.body_timeout;
-        let conn = &mut *self.conn;
-        write_all(&mut *conn.io, &conn.out, limit)
-            .await
-            .map_err(|why| Error::because(ErrorType::WriteError, "to the client", why).into_down())
     }
 
     /// Answers in the place of a backend.
@@ -362,7 +178,7 @@ impl<'e, 'c> Exchange<'e, 'c> {
             self.keeps = false;
             return Ok(());
         };
-        self.keeps &= !self.conn.is_closing();
+        self.keeps &= !self.conn.is_closing() && self.upload.is_whole();
         let (mut header, body) = answer::compose(&self.request, &mut self.ctx, refusal, status)?;
         header.insert_header(DATE, date::get_cached_date())?;
         header.insert_header(CONNECTION, self.connection())?;
@@ -373,43 +189,6 @@ impl<'e, 'c> Exchange<'e, 'c> {
             self.pass(body.as_bytes(), body.len(), false);
         }
         self.send().await
-    }
-}
-
-/// What was read of a backend and is not used up.
-#[derive(Default)]
-struct Inflow {
-    scratch: Scratch,
-    /// Bytes in there.
-    length: usize,
-    /// A header that did not come at once; then nothing of it is there.
-    kept: Vec<u8>,
-    /// Bytes of either that are used up.
-    used: usize,
-}
-
-impl Inflow {
-    fn rest(&self) -> &[u8] {
-        let kept = self.kept.get(self.used..).filter(|_| !self.kept.is_empty());
-        let read = || self.scratch.get(self.used..self.length);
-        kept.or_else(read).unwrap_or_default()
-    }
-
-    /// Makes room for what follows.
-    fn keep(&mut self) {
-        if self.kept.is_empty() || self.used > 0 {
-            self.kept = self.rest().to_vec();
-            (self.length, self.used) = (0, 0);
-        }
-    }
-
-    /// So many bytes were read.
-    fn take_in(&mut self, got: usize) {
-        if self.kept.is_empty() {
-            (self.length, self.used) = (got, 0);
-        } else {
-            self.kept.extend_from_slice(self.scratch.get(..got).unwrap_or_default());
-        }
     }
 }
 
@@ -428,19 +207,6 @@ fn is_plain(rule: &Rule) -> bool {
 /// Whether clients may take their time.
 fn is_plain_for(snapshot: &Snapshot) -> bool {
     snapshot.limits.min_body_rate.is_none()
-}
-
-/// Whether the backend goes on with the connection.
-fn backend_keeps(response: &Outbound) -> bool {
-    let says = |what: &str| {
-        let mut tokens =
-            response.all(&CONNECTION).flat_map(|line| line.split(|byte| *byte == b','));
-        tokens.any(|token| token.trim_ascii().eq_ignore_ascii_case(what.as_bytes()))
-    };
-    match response.version {
-        Version::HTTP_11 => !says("close"),
-        _ => says("keep-alive") && !response.has(&TRANSFER_ENCODING),
-    }
 }
 
 fn refuse<T>(ctx: &mut Ctx, refusal: Refusal) -> Result<T> {

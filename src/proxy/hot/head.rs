@@ -24,7 +24,7 @@ pub(super) enum Head {
     Partial,
     /// Not for here.
     Odd,
-    /// A plain request without a body.
+    /// A plain request.
     Whole(Inbound),
 }
 
@@ -32,10 +32,14 @@ pub(super) enum Head {
 pub(super) struct Inbound {
     method: Method,
     /// Path and query.
-    target: Range<usize>,
+    target: String,
+    /// Bytes of the path.
+    path: usize,
     lines: Lines,
     /// Bytes of its header.
     pub(super) length: usize,
+    /// Bytes of its body.
+    pub(super) body: u64,
     /// Whether the client wants to go on with the connection.
     pub(super) keeps: bool,
 }
@@ -78,10 +82,11 @@ pub(super) fn request(bytes: &[u8]) -> Head {
     if !is_target(target) {
         return Head::Odd;
     }
-    let Some(keeps) = keeps(parsed.headers) else { return Head::Odd };
+    let Some((keeps, body)) = usual(parsed.headers) else { return Head::Odd };
     let Some(head) = bytes.get(..length) else { return Head::Odd };
     let lines = lines(head, parsed.headers);
-    Head::Whole(Inbound { method, target: place(head, target.as_bytes()), lines, length, keeps })
+    let (target, path) = (target.to_owned(), path_of(target));
+    Head::Whole(Inbound { method, target, path, lines, length, body, keeps })
 }
 
 /// Whether every byte of a path and query is one that needs no second look (RFC 3986, and what
@@ -89,6 +94,11 @@ pub(super) fn request(bytes: &[u8]) -> Head {
 fn is_target(target: &str) -> bool {
     let usual = |byte: u8| matches!(byte, b'!' | b'$'..=b';' | b'=' | b'?'..=b'[' | b']' | b'_' | b'a'..=b'z' | b'|' | b'~');
     target.starts_with('/') && target.bytes().all(usual)
+}
+
+/// How long its path is.
+fn path_of(target: &str) -> usize {
+    memchr::memchr(b'?', target.as_bytes()).unwrap_or(target.len())
 }
 
 /// Where `part` is in `whole`.
@@ -105,10 +115,11 @@ fn lines(head: &[u8], fields: &[Header<'_>]) -> Lines {
     lines
 }
 
-/// Whether the connection is to go on; `None` where any field asks for more than the usual.
-fn keeps(fields: &[Header<'_>]) -> Option<bool> {
-    let mut keeps = true;
-    let (mut hosts, mut connections) = (0, 0);
+/// Whether the connection is to go on, and the bytes of the body; `None` where any field asks for more
+/// than the usual.
+fn usual(fields: &[Header<'_>]) -> Option<(bool, u64)> {
+    let (mut keeps, mut body) = (true, 0);
+    let (mut hosts, mut connections, mut bodies) = (0, 0, 0);
     for Header { name, value } in fields {
         let is = |other: &str| name.eq_ignore_ascii_case(other);
         // most fields are told apart by their length
@@ -127,7 +138,12 @@ fn keeps(fields: &[Header<'_>]) -> Option<bool> {
                 !closes && !value.eq_ignore_ascii_case(b"keep-alive")
             }
             10 => is("keep-alive"),
-            14 => (is("content-length") && *value != b"0") || is("http2-settings"),
+            14 if is("content-length") => {
+                bodies += 1;
+                body = length(value)?;
+                false
+            }
+            14 => is("http2-settings"),
             16 => is("proxy-connection"),
             17 => is("transfer-encoding"),
             18 => is("proxy-authenticate"),
@@ -138,7 +154,13 @@ fn keeps(fields: &[Header<'_>]) -> Option<bool> {
             return None;
         }
     }
-    (hosts == 1 && connections < 2).then_some(keeps)
+    (hosts == 1 && connections < 2 && bodies < 2).then_some((keeps, body))
+}
+
+/// A number of bytes, if it is written as one.
+fn length(value: &[u8]) -> Option<u64> {
+    let digits = (1..=18).contains(&value.len()) && value.iter().all(u8::is_ascii_digit);
+    std::str::from_utf8(value).ok().filter(|_| digits)?.parse().ok()
 }
 
 impl Fields for Inbound {
@@ -146,7 +168,7 @@ impl Fields for Inbound {
         self.lines.all(name)
     }
 
-    fn each(&self) -> impl Iterator<Item = (&str, &[u8])> {
+    fn each(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
         self.lines.each()
     }
 }
@@ -177,7 +199,7 @@ impl Request for Inbound {
     }
 
     fn raw_target(&self) -> &[u8] {
-        self.lines.part(self.target.clone())
+        self.target.as_bytes()
     }
 
     fn authority(&self) -> Option<&str> {
@@ -185,15 +207,24 @@ impl Request for Inbound {
     }
 
     fn target(&self) -> &str {
-        std::str::from_utf8(self.raw_target()).unwrap_or_default()
+        &self.target
     }
 
     fn set_target(&mut self, target: &str) -> Result<()> {
         if !is_target(target) {
             return Error::e_explain(ErrorType::InvalidHTTPHeader, "no path and query");
         }
-        self.target = self.lines.append(target.as_bytes());
+        target.clone_into(&mut self.target);
+        self.path = path_of(target);
         Ok(())
+    }
+
+    fn path(&self) -> &str {
+        self.target.get(..self.path).unwrap_or_default()
+    }
+
+    fn query(&self) -> Option<&str> {
+        self.target.get(self.path + 1..)
     }
 }
 
@@ -202,7 +233,7 @@ impl Fields for Outbound {
         self.lines.all(name)
     }
 
-    fn each(&self) -> impl Iterator<Item = (&str, &[u8])> {
+    fn each(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
         self.lines.each()
     }
 }

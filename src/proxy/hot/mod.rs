@@ -15,8 +15,10 @@ mod exchange;
 mod head;
 mod lines;
 mod links;
+mod relay;
 mod scratch;
 mod trouble;
+mod upload;
 
 use super::company::Fresh;
 use super::front::ClientIo;
@@ -71,6 +73,8 @@ pub(super) struct Conn<'c> {
     fresh: Option<Fresh>,
     /// Requests so far.
     served: u32,
+    /// Whether a part of the last request's body is still to come.
+    owes_body: bool,
     /// Whether the listener has closed.
     closing: &'c ShutdownWatch,
 }
@@ -114,7 +118,7 @@ impl Conn<'_> {
     /// Ends our side. A connection that is closed with unread bytes is reset, and the client may lose the
     /// answer before it has seen it: what it has sent ahead is read, for a while.
     async fn part(&mut self) {
-        if self.inbox.is_empty() {
+        if self.inbox.is_empty() && !self.owes_body {
             return;
         }
         let rest = async {
@@ -149,10 +153,22 @@ pub(super) async fn serve(
     mut parting: watch::Receiver<bool>,
 ) -> Ended {
     let now = clock::monotonic_now();
+    io.is_on_the_short_way();
     let (peer, tls) = (io.peer(), io.get_ssl_digest());
     let (inbox, out) = (Vec::new(), Vec::new());
     let alarm = Alarm::new(now);
-    let mut conn = Conn { io, peer, tls, inbox, out, alarm, fresh: None, served: 0, closing };
+    let mut conn = Conn {
+        io,
+        peer,
+        tls,
+        inbox,
+        out,
+        alarm,
+        fresh: None,
+        served: 0,
+        owes_body: false,
+        closing,
+    };
     loop {
         let request = match head::request(&conn.inbox) {
             Head::Whole(request) => request,

@@ -31,3 +31,11 @@ pub(super) fn invalid(why: &str) -> Box<Error> {
 pub(super) fn malformed(Malformed: Malformed) -> Box<Error> {
     invalid("a body without a clear end")
 }
+
+pub(super) fn backend_is_silent() -> Box<Error> {
+    Error::explain(ErrorType::ReadTimedout, "the backend is silent").into_up()
+}
+
+pub(super) fn client_is_silent() -> Box<Error> {
+    Error::explain(ErrorType::ReadTimedout, "the client is silent").into_down()
+}

@@ -1,0 +1,299 @@
+//! One try: the request to a backend, and what it says to the client.
+
+use super::Conn;
+use super::body::Body;
+use super::exchange::Exchange;
+use super::head::{self, Outbound};
+use super::links::write_all;
+use super::scratch::Scratch;
+use super::trouble::{
+    backend_is_silent, client_gone, client_is_silent, cut_off, invalid, malformed, upstream_read,
+    upstream_write,
+};
+use super::upload::{Step, Upload};
+use crate::model::{Fields, clock};
+use crate::pool::{Member, Wire};
+use crate::proxy::message::{Message, Request};
+use crate::proxy::{answer, respond, sign};
+use crate::snapshot::Timeouts;
+use http::header::{CONNECTION, CONTENT_LENGTH, DATE, TRANSFER_ENCODING};
+use http::{StatusCode, Version};
+use pingora::{Error, ErrorType, Result};
+use pingora_core::protocols::http::date;
+use std::future::poll_fn;
+use std::io::{self, Write as _};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::Poll;
+use std::time::{Duration, Instant};
+use tokio::io::{AsyncRead, ReadBuf};
+
+/// The longest header of a response, as in Pingora.
+const MAX_HEAD: usize = 1_048_575;
+/// What a client may send ahead of the answer to its last request.
+const AHEAD: usize = 64 * 1024;
+
+/// How a connection to a backend was come by.
+#[derive(Clone, Copy)]
+pub(super) struct Link<'m> {
+    pub(super) member: &'m Arc<Member>,
+    pub(super) timeouts: Timeouts,
+    /// When it was at hand.
+    pub(super) since: Instant,
+}
+
+impl Exchange<'_, '_> {
+    /// Asks one backend and passes on what it says.
+    pub(super) async fn attempt(&mut self, mut wire: Wire, link: Link<'_>) -> Result<()> {
+        let Link { member, timeouts, since } = link;
+        self.sign()?;
+        self.upload.begin();
+        let conn = &mut *self.conn;
+        conn.out.clear();
+        head::write_request(&self.request, &mut conn.out);
+        conn.out.extend_from_slice(self.upload.first(&conn.inbox));
+        conn.alarm.set(since + if self.upload.is_whole() { timeouts.read } else { self.patience });
+        write_all(&mut wire, &conn.out, timeouts.write).await.map_err(upstream_write)?;
+        let mut inflow = Inflow::default();
+        let mut response = loop {
+            let mut response = self.head(&mut wire, &mut inflow, timeouts.read).await?;
+            if !answer::is_interim(&response) {
+                break response;
+            }
+            respond::respond(self.request.method(), &mut response, &mut self.ctx, self.live)?;
+            self.conn.out.clear();
+            head::write_response(&response, &mut self.conn.out);
+            self.send().await?;
+        };
+        if response.status == StatusCode::SWITCHING_PROTOCOLS {
+            return Err(invalid("101 to a request that asked for none"));
+        }
+        let keeps_wire = backend_keeps(&response);
+        let (mut body, wraps) = self.frame(&mut response)?;
+        let early = inflow.rest();
+        let part = body.take(early).map_err(malformed)?;
+        respond::respond(self.request.method(), &mut response, &mut self.ctx, self.live)?;
+        response.set(&DATE, date::get_cached_date().as_bytes())?;
+        self.keeps &= (!matches!(body, Body::Rest) || wraps) && !self.conn.is_closing();
+        // one that answers before it has read the request may not read the rest of it
+        self.keeps &= self.upload.is_whole();
+        response.set(&CONNECTION, self.connection())?;
+        self.conn.out.clear();
+        head::write_response(&response, &mut self.conn.out);
+        let overread = part.length < early.len();
+        self.pass(early.get(..part.length).unwrap_or_default(), part.payload, wraps);
+        self.status = response.status.as_u16();
+        while !body.is_whole() {
+            self.send().await?;
+            self.conn.out.clear();
+            self.conn.alarm.set(clock::monotonic_now() + timeouts.read);
+            let read = self.part(&mut wire, &mut inflow.scratch, timeouts.read).await?;
+            let read = inflow.scratch.get(..read).unwrap_or_default();
+            if read.is_empty() {
+                if matches!(body, Body::Rest) {
+                    break;
+                }
+                return Err(cut_off());
+            }
+            let part = body.take(read).map_err(malformed)?;
+            let overread = part.length < read.len();
+            self.pass(read.get(..part.length).unwrap_or_default(), part.payload, wraps);
+            if overread {
+                return self.end(None, wraps).await;
+            }
+        }
+        let keeps_wire = keeps_wire && !overread && !matches!(body, Body::Rest);
+        let keeps_wire = keeps_wire && self.upload.is_whole();
+        self.end(keeps_wire.then_some((wire, member)), wraps).await
+    }
+
+    /// What `Connection` says to the client.
+    pub(super) const fn connection(&self) -> &'static [u8] {
+        if self.keeps { b"keep-alive" } else { b"close" }
+    }
+
+    /// The backend is through: what is left goes to the client.
+    async fn end(&mut self, wire: Option<(Wire, &Arc<Member>)>, wraps: bool) -> Result<()> {
+        if wraps {
+            self.conn.out.extend_from_slice(b"0\r\n\r\n");
+        }
+        if let Some((wire, member)) = wire {
+            member.idle().put(wire, clock::monotonic_now());
+        }
+        self.ctx.free_seat();
+        self.send().await
+    }
+
+    /// Puts the headers in that tell of us; for each try anew, as they may tell of the last one.
+    fn sign(&mut self) -> Result<()> {
+        if self.signed {
+            return sign::sign_again(&mut self.request, &self.ctx);
+        }
+        self.signed = true;
+        self.request.remove(&CONNECTION);
+        sign::sign(&mut self.request, Version::HTTP_11, self.conn.tls.as_deref(), &self.ctx)
+    }
+
+    /// Reads the header of a response, while the client stays.
+    async fn head(
+        &mut self,
+        wire: &mut Wire,
+        inflow: &mut Inflow,
+        limit: Duration,
+    ) -> Result<Outbound> {
+        loop {
+            let unread = inflow.rest();
+            if !unread.is_empty() {
+                match head::response(unread) {
+                    Ok(Some(response)) => {
+                        inflow.used += response.length;
+                        return Ok(response);
+                    }
+                    Ok(None) if unread.len() > MAX_HEAD => return Err(invalid("too long")),
+                    Ok(None) => inflow.keep(),
+                    Err(why) => return Err(invalid(&why.to_string())),
+                }
+            }
+            let got = self.part(wire, &mut inflow.scratch, limit).await?;
+            if got == 0 {
+                return Err(cut_off());
+            }
+            inflow.take_in(got);
+        }
+    }
+
+    /// Reads a part of a response, while the client stays and the rest of its body goes on. `limit` is
+    /// for the backend, once it has the request.
+    async fn part(
+        &mut self,
+        wire: &mut Wire,
+        scratch: &mut Scratch,
+        limit: Duration,
+    ) -> Result<usize> {
+        let Self { conn, upload, patience, .. } = self;
+        let has_room = |conn: &Conn<'_>, upload: &Upload| conn.inbox.len() < upload.used() + AHEAD;
+        let mut watches = has_room(conn, upload);
+        let mut sends = !upload.is_whole();
+        let mut turn = Step::ClientsTurn;
+        poll_fn(|cx| {
+            let mut buffer = ReadBuf::new(scratch);
+            match Pin::new(&mut *wire).poll_read(cx, &mut buffer) {
+                Poll::Ready(Ok(())) => return Poll::Ready(Ok(buffer.filled().len())),
+                Poll::Ready(Err(why)) => return Poll::Ready(Err(upstream_read(why))),
+                Poll::Pending => {}
+            }
+            if sends {
+                let (step, moved) = upload.poll(conn, wire, cx)?;
+                sends = !matches!(step, Step::Done);
+                if moved || !sends {
+                    conn.alarm.set(clock::monotonic_now() + if sends { *patience } else { limit });
+                }
+                turn = step;
+            }
+            while watches && !sends {
+                match conn.poll_read(cx) {
+                    Poll::Ready(Ok(read)) if read > 0 => watches = has_room(conn, upload),
+                    Poll::Ready(_) => return Poll::Ready(Err(client_gone())),
+                    Poll::Pending => break,
+                }
+            }
+            if conn.alarm.poll(cx).is_pending() {
+                return Poll::Pending;
+            }
+            Poll::Ready(Err(match turn {
+                Step::ClientsTurn if sends => client_is_silent(),
+                Step::BackendsTurn if sends => upstream_write(io::ErrorKind::TimedOut.into()),
+                Step::Done | Step::ClientsTurn | Step::BackendsTurn => backend_is_silent(),
+            }))
+        })
+        .await
+    }
+
+    /// How the body is told from what follows it; and whether we have to do so, as the backend
+    /// ends it with its connection.
+    fn frame(&self, response: &mut Outbound) -> Result<(Body, bool)> {
+        if response.has(&TRANSFER_ENCODING) {
+            response.remove(&CONTENT_LENGTH);
+        }
+        let body = Body::of(self.request.method(), response.status, response);
+        let body = body.map_err(malformed)?;
+        let wraps = body == Body::Rest && !response.has(&TRANSFER_ENCODING);
+        if wraps {
+            response.version = Version::HTTP_11;
+            response.set(&TRANSFER_ENCODING, b"chunked")?;
+        }
+        Ok((body, wraps))
+    }
+
+    /// Puts a part of the body behind what is to be written.
+    pub(super) fn pass(&mut self, part: &[u8], payload: usize, wraps: bool) {
+        self.bytes += payload as u64;
+        let out = &mut self.conn.out;
+        if wraps && !part.is_empty() {
+            let _ = write!(out, "{:X}\r\n", part.len());
+        }
+        out.extend_from_slice(part);
+        if wraps && !part.is_empty() {
+            out.extend_from_slice(b"\r\n");
+        }
+    }
+
+    /// Writes what is to be written.
+    pub(super) async fn send(&mut self) -> Result<()> {
+        let limit = self.ctx.snapshot.limits.body_timeout;
+        let conn = &mut *self.conn;
+        write_all(&mut *conn.io, &conn.out, limit)
+            .await
+            .map_err(|why| Error::because(ErrorType::WriteError, "to the client", why).into_down())
+    }
+}
+
+/// What was read of a backend and is not used up.
+#[derive(Default)]
+struct Inflow {
+    scratch: Scratch,
+    /// Bytes in there.
+    length: usize,
+    /// A header that did not come at once; then nothing of it is there.
+    kept: Vec<u8>,
+    /// Bytes of either that are used up.
+    used: usize,
+}
+
+impl Inflow {
+    fn rest(&self) -> &[u8] {
+        let kept = self.kept.get(self.used..).filter(|_| !self.kept.is_empty());
+        let read = || self.scratch.get(self.used..self.length);
+        kept.or_else(read).unwrap_or_default()
+    }
+
+    /// Makes room for what follows.
+    fn keep(&mut self) {
+        if self.kept.is_empty() || self.used > 0 {
+            self.kept = self.rest().to_vec();
+            (self.length, self.used) = (0, 0);
+        }
+    }
+
+    /// So many bytes were read.
+    fn take_in(&mut self, got: usize) {
+        if self.kept.is_empty() {
+            (self.length, self.used) = (got, 0);
+        } else {
+            self.kept.extend_from_slice(self.scratch.get(..got).unwrap_or_default());
+        }
+    }
+}
+
+/// Whether the backend goes on with the connection.
+fn backend_keeps(response: &Outbound) -> bool {
+    let says = |what: &str| {
+        let mut tokens =
+            response.all(&CONNECTION).flat_map(|line| line.split(|byte| *byte == b','));
+        tokens.any(|token| token.trim_ascii().eq_ignore_ascii_case(what.as_bytes()))
+    };
+    match response.version {
+        Version::HTTP_11 => !says("close"),
+        _ => says("keep-alive") && !response.has(&TRANSFER_ENCODING),
+    }
+}
