@@ -7,6 +7,7 @@
 use super::accept::Leaving;
 use super::handover::{Heir, Lineage};
 use super::notify::Notify;
+use super::signals::Ending;
 use crate::model::clock;
 use crate::snapshot::Live;
 use async_trait::async_trait;
@@ -14,7 +15,7 @@ use parking_lot::Mutex;
 use pingora::server::{ShutdownSignal, ShutdownSignalWatch};
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::signal::unix::Signal;
 use tokio::sync::{mpsc, watch};
 
 const LOOK_AGAIN: Duration = Duration::from_millis(20);
@@ -41,6 +42,8 @@ pub(super) struct Stop {
     upgrading: watch::Receiver<bool>,
     /// Tells when a successor serves.
     heir: Mutex<mpsc::Receiver<Heir>>,
+    /// Taken when Pingora begins to ask.
+    ending: Mutex<Option<Ending>>,
     lineage: Arc<Lineage>,
     drain_timeout: Duration,
 }
@@ -54,6 +57,7 @@ pub(super) struct Parts {
     pub(super) admin_closed: watch::Receiver<bool>,
     pub(super) upgrading: watch::Receiver<bool>,
     pub(super) heir: mpsc::Receiver<Heir>,
+    pub(super) ending: Ending,
     pub(super) lineage: Arc<Lineage>,
     pub(super) drain_timeout: Duration,
 }
@@ -68,10 +72,12 @@ impl Stop {
             admin_closed,
             upgrading,
             heir,
+            ending,
             lineage,
             drain_timeout,
         } = parts;
         let heir = Mutex::new(heir);
+        let ending = Mutex::new(Some(ending));
         Self {
             live,
             notify,
@@ -80,6 +86,7 @@ impl Stop {
             admin_closed,
             upgrading,
             heir,
+            ending,
             lineage,
             drain_timeout,
         }
@@ -194,10 +201,9 @@ fn tell(mut heir: Heir, live: &Live, over: &watch::Receiver<bool>) {
 #[async_trait]
 impl ShutdownSignalWatch for Stop {
     async fn recv(&self) -> ShutdownSignal {
-        let (Ok(mut terminate), Ok(mut interrupt)) =
-            (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
-        else {
-            tracing::error!("cannot listen to signals: only SIGKILL will end this process");
+        let ending = self.ending.lock().take();
+        let Some(Ending { mut terminate, mut interrupt }) = ending else {
+            // asked before: the answer to that is still to come
             return std::future::pending().await;
         };
         let heir = std::future::poll_fn(|context| self.heir.lock().poll_recv(context));

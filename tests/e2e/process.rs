@@ -163,6 +163,25 @@ fn signals_that_come_early_do_not_end_the_process() {
 }
 
 #[test]
+fn a_stop_that_comes_early_is_orderly_as_one_that_comes_late() {
+    let b1 = Backend::start("b1");
+    for name in ["INT", "TERM"] {
+        Gateway::spawn_and(&Setup::of(&[&b1]), |gateway| {
+            gateway.signal(name);
+            let status = gateway.wait_for_exit(PATIENCE).expect("it does not wait for its files");
+            assert_eq!(status.code(), Some(0), "SIG{name} while it reads its files");
+        });
+        // whatever it is doing by then
+        for _ in 0..10 {
+            let mut gateway = Gateway::spawn_and(&Setup::of(&[&b1]), |_| {});
+            gateway.signal(name);
+            let status = gateway.wait_for_exit(PATIENCE).expect("it ends");
+            assert_eq!(status.code(), Some(0), "SIG{name} while it starts");
+        }
+    }
+}
+
+#[test]
 fn an_address_that_is_taken_is_named_and_the_process_ends() {
     let b1 = Backend::start("b1");
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
