@@ -27,6 +27,24 @@ fn sigterm_finishes_open_requests_refuses_new_ones_and_ends_with_zero() {
 }
 
 #[test]
+fn an_answer_that_goes_out_while_the_process_stops_says_that_its_connection_ends() {
+    let b1 = Backend::start("b1");
+    for driver in ["hotPath: on", "hotPath: off"] {
+        let mut gateway = Gateway::start(&Setup::of(&[&b1]).server(driver));
+        let mut open = gateway.connect();
+        let before = b1.requests();
+        open.write(b"GET /sleep/1500 HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
+        until("the request is under way", || (b1.requests() > before).then_some(()));
+        let address = gateway.address();
+        gateway.signal("TERM");
+        until("it stops", || Wire::connect(address, None).is_err().then_some(()));
+        let answer = open.answer().unwrap().expect("an answer");
+        assert_eq!((answer.backend().as_str(), answer.field("connection")), ("b1", Some("close")));
+        assert_eq!(gateway.wait_for_exit(PATIENCE).expect("it ends").code(), Some(0));
+    }
+}
+
+#[test]
 fn an_upload_that_has_begun_is_taken_whole_after_sigterm() {
     let b1 = Backend::start("b1");
     let mut gateway = Gateway::start(&Setup::of(&[&b1]));
