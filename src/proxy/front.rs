@@ -16,6 +16,7 @@ mod pace;
 mod progress;
 mod proxy_protocol;
 mod streams;
+mod upload;
 
 pub use census::{Census, Open};
 pub(super) use io::ClientIo;
