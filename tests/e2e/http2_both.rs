@@ -35,8 +35,7 @@ fn pattern(length: usize) -> Vec<u8> {
             (`bidirection_down_to_up`; see src/ARCHITECTURE.md)"]
 fn a_large_body_comes_back_while_it_is_sent() {
     let backend = Http2Backend::start("b");
-    let gateway =
-        Gateway::start(&before(backend.at()));
+    let gateway = Gateway::start(&before(backend.at()));
     let sent = pattern(LARGE);
     let mut client = Http2::connect(gateway.address());
     // both directions are full by then
