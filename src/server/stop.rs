@@ -5,7 +5,7 @@
 //! period, deaf to further signals.
 
 use super::accept::Leaving;
-use super::handover::{Heir, Lineage};
+use super::handover::{Heir, Lineage, has_failed};
 use super::notify::Notify;
 use super::signals::Ending;
 use crate::model::clock;
@@ -162,6 +162,18 @@ impl Stop {
         let _ = tokio::time::timeout(OPERATORS, ended).await;
     }
 
+    /// Waits until the successor crashes where there is a systemd to start the service again. That sees the
+    /// end of its main process only when this one, the parent, has ended too: until then nobody serves,
+    /// and afterwards all that still drain are ended anyway.
+    async fn successor_fails(&self, pid: u32) {
+        if !self.notify.is_heard() {
+            return std::future::pending().await;
+        }
+        while !has_failed(pid) {
+            tokio::time::sleep(LOOK_AGAIN).await;
+        }
+    }
+
     /// Drains, and tells the successor which sessions are learnt meanwhile.
     async fn leave_to(&self, heir: Heir) {
         let released = heir.release();
@@ -219,9 +231,16 @@ impl ShutdownSignalWatch for Stop {
                 self.close_admin().await;
             }
             Some(heir) = heir => {
-                self.notify.succeeded_by(heir.pid);
+                let pid = heir.pid;
+                self.notify.succeeded_by(pid);
                 tokio::select! {
                     () = self.leave_to(heir) => {}
+                    () = self.successor_fails(pid) => {
+                        tracing::error!(
+                            pid,
+                            "the successor has died: this process makes way for a new start"
+                        );
+                    }
                     () = leave_at_once(&mut terminate, &mut interrupt) => {
                         tracing::warn!("a signal: connections are cut");
                     }
