@@ -12,6 +12,8 @@ const CONFIG: (&str, &str) = ("conf/demo.yaml", include_str!("../../conf/demo.ya
 
 /// Runs the demo until a signal ends it.
 pub(super) fn run(overlays: Vec<PathBuf>, backends_only: bool) -> anyhow::Result<()> {
+    // the toys alone end by default
+    let signals = (!backends_only).then(server::Signals::take).transpose()?;
     let files = files(Some(CONFIG), overlays);
     let config = files.read()?;
     let backends = config.services.iter().flat_map(|service| &service.backends);
@@ -19,10 +21,9 @@ pub(super) fn run(overlays: Vec<PathBuf>, backends_only: bool) -> anyhow::Result
         .map(|backend| Ok((backend.id.value.clone(), backend.address.value.parse()?)))
         .collect::<anyhow::Result<Vec<(String, SocketAddr)>>>()?;
     let toys = toy::start(toys)?;
-    if backends_only {
-        return toys.wait();
-    }
+    let Some(signals) = signals else { return toys.wait() };
     server::run(server::Start {
+        signals,
         files,
         on_open: Box::new(|addresses| addresses.iter().take(1).for_each(lines_to_paste)),
         // the toys live in this process

@@ -115,6 +115,7 @@ impl Command {
         let done = match self {
             Self::Ctl(ctl) => return Ok(ctl::run(ctl, environment)),
             Self::Run(run) => Ok(server::run(server::Start {
+                signals: server::Signals::take()?,
                 files: files(None, run.sources.config),
                 on_open: Box::new(|_| {}),
                 program: program(),

@@ -1,7 +1,7 @@
 //! Answers that the gateway makes itself, and what of a response has gone out already.
 
 use super::ctx::Ctx;
-use super::front::ClientIo;
+use super::front::{self, ClientIo};
 use super::grpc;
 use super::message::Response;
 use super::refusal::{Answer, REASON_HEADER, Refusal};
@@ -29,6 +29,7 @@ pub(super) async fn write(session: &mut Session, ctx: &mut Ctx, refusal: Refusal
     if grpc::is_call(session.req_header()) {
         return grpc::answer(session, refusal, status).await;
     }
+    front::heed_closing(session);
     let is_http2 = session.is_http2();
     let unread = !session.as_downstream_mut().is_body_done();
     if unread {

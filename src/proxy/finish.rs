@@ -6,13 +6,17 @@ use super::front::{ClientIo, Streams};
 use super::message::Request;
 use super::refusal::Refusal;
 use crate::model::fields::text;
-use crate::model::{Verdict, clock};
+use crate::model::{Brought, Cause, Verdict, clock};
 use crate::observe::AccessLine;
+use crate::pool::Member;
 use crate::routing::host;
-use crate::snapshot::Live;
+use crate::snapshot::{Live, Snapshot};
 use http::header::HOST;
+use pingora::http::RequestHeader;
 use pingora_proxy::Session;
-use std::time::Duration;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 /// Ends a request of `session`.
 pub(super) fn finish(session: &mut Session, ctx: &Ctx, live: &Live) {
@@ -30,6 +34,57 @@ pub(super) fn finish(session: &mut Session, ctx: &Ctx, live: &Live) {
     }
     let bytes = session.body_bytes_sent() as u64 + ctx.tunnelled;
     record(session.req_header(), Outcome { status, bytes, took }, ctx, live);
+}
+
+/// What is known of a request that may be broken off from outside its hooks.
+pub(super) struct Unfinished {
+    header: RequestHeader,
+    snapshot: Arc<Snapshot>,
+    rule: Option<usize>,
+    backend: Option<Arc<Member>>,
+    arrived: Instant,
+    wall: Duration,
+    client: IpAddr,
+    request_id: String,
+    brought: Brought,
+    cause: Option<Cause>,
+    attempts: u32,
+}
+
+impl Unfinished {
+    /// A request that goes to a backend.
+    pub(super) fn of(header: &RequestHeader, ctx: &Ctx) -> Self {
+        Self {
+            header: header.clone(),
+            snapshot: Arc::clone(&ctx.snapshot),
+            rule: ctx.rule,
+            backend: ctx.backend.clone(),
+            arrived: ctx.arrived,
+            wall: ctx.wall,
+            client: ctx.client,
+            request_id: ctx.request_id.clone(),
+            brought: ctx.brought,
+            cause: ctx.cause,
+            attempts: ctx.attempts,
+        }
+    }
+
+    /// Counts it as ended without an answer, and writes its line.
+    pub(super) fn record(self, refusal: Refusal, live: &Live) {
+        let mut ctx = Ctx::new(self.snapshot, &live.metrics);
+        ctx.rule = self.rule;
+        ctx.backend = self.backend;
+        ctx.arrived = self.arrived;
+        ctx.wall = self.wall;
+        ctx.client = self.client;
+        ctx.request_id = self.request_id;
+        ctx.brought = self.brought;
+        ctx.cause = self.cause;
+        ctx.attempts = self.attempts;
+        ctx.refusal = Some(refusal);
+        let took = clock::monotonic_now().saturating_duration_since(ctx.arrived);
+        record(&self.header, Outcome { status: 0, bytes: 0, took }, &ctx, live);
+    }
 }
 
 /// What became of a request.

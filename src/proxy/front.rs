@@ -16,6 +16,7 @@ mod pace;
 mod progress;
 mod proxy_protocol;
 mod streams;
+mod upload;
 
 pub use census::{Census, Open};
 pub(super) use io::ClientIo;
@@ -119,7 +120,7 @@ impl Front {
 
     /// Serves a connection until it ends. `closing` turns true when the listener has closed.
     pub async fn serve(&self, stream: Stream, open: Open, closing: &ShutdownWatch) {
-        match self.let_in(stream, open).await {
+        match self.let_in(stream, open, closing).await {
             Some((mut io, Version::Http1)) => {
                 if self.live.pin().hot_path {
                     let parting = self.parting.subscribe();
@@ -141,7 +142,12 @@ impl Front {
     }
 
     /// Who may not come in, or leaves before it has said anything, is `None`.
-    async fn let_in(&self, mut stream: Stream, mut open: Open) -> Option<(ClientIo, Version)> {
+    async fn let_in(
+        &self,
+        mut stream: Stream,
+        mut open: Open,
+        closing: &ShutdownWatch,
+    ) -> Option<(ClientIo, Version)> {
         let door = self.live.pin().doors.get(&self.key).unwrap_or(&self.first).clone();
         let caller = self.caller(&mut stream, &door).await?;
         let snapshot = self.live.pin();
@@ -154,7 +160,7 @@ impl Front {
         }
         drop(snapshot);
         let stream = self.secure(stream, door.tls).await?;
-        let mut io = ClientIo::new(stream, Arc::clone(&self.live), open);
+        let mut io = ClientIo::new(stream, Arc::clone(&self.live), open, closing.clone());
         let asked = matches!(io.selected_alpn_proto(), Some(ALPN::H2));
         let may_begin = door.http2 && io.get_ssl_digest().is_none();
         let streams = asked || (may_begin && io.begins_with_http2().await.ok()?);
@@ -195,6 +201,13 @@ pub(super) fn fresh(session: &Session) -> Option<Fresh> {
     match Streams::of(session) {
         Some(streams) => streams.fresh(),
         None => ClientIo::of(session)?.fresh(),
+    }
+}
+
+/// Has the answer of `session` say that its connection ends where its listener has closed meanwhile.
+pub(super) fn heed_closing(session: &mut Session) {
+    if ClientIo::of(session).is_some_and(ClientIo::is_closing) {
+        session.set_keepalive(None);
     }
 }
 

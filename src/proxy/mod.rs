@@ -46,6 +46,7 @@ pub use refusal::{Answer, Refusal};
 use crate::snapshot::Live;
 use async_trait::async_trait;
 use bytes::Bytes;
+use front::Streams;
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::modules::http::HttpModules;
 use pingora::upstreams::peer::HttpPeer;
@@ -106,6 +107,9 @@ impl ProxyHttp for Gateway {
     }
 
     async fn upstream_peer(&self, session: &mut Session, ctx: &mut Ctx) -> Result<Box<HttpPeer>> {
+        if let Some(streams) = Streams::of(session) {
+            streams.rest();
+        }
         choose::choose(session, ctx, &self.live).await
     }
 
@@ -126,7 +130,9 @@ impl ProxyHttp for Gateway {
         ctx: &mut Ctx,
     ) -> Result<()> {
         let tls = receive::tls(session);
-        sign::sign(request, session.req_header().version, tls.as_deref(), ctx)
+        sign::sign(request, session.req_header().version, tls.as_deref(), ctx)?;
+        receive::ask_for_body(session, ctx);
+        Ok(())
     }
 
     async fn request_body_filter(
@@ -150,11 +156,14 @@ impl ProxyHttp for Gateway {
 
     fn response_body_filter(
         &self,
-        _session: &mut Session,
+        session: &mut Session,
         body: &mut Option<Bytes>,
         end: bool,
         ctx: &mut Ctx,
     ) -> Result<Option<Duration>> {
+        if let Some(streams) = Streams::of(session) {
+            streams.note_part();
+        }
         if end {
             // the backend is through, even if the client is slow to take the rest
             ctx.free_seat();

@@ -4,7 +4,8 @@
 use super::choose;
 use super::ctx::{Asked as Page, Ctx};
 use super::decide::{self, Asked, Changes};
-use super::front::ClientIo;
+use super::finish::Unfinished;
+use super::front::{ClientIo, Streams};
 use super::message::Request;
 use super::refusal::Refusal;
 use super::{grpc, sign};
@@ -256,6 +257,19 @@ fn ask_for_plain_text(header: &mut impl Request) -> std::result::Result<(), Refu
     put(header.set(&ACCEPT_ENCODING, b"identity"))
 }
 
+/// Has the body of a stream come along. Over HTTP/1.1 Pingora knows its limit, here it is ours; what the
+/// backend may take for a part comes on top, since nobody tells when it has taken it. A call of gRPC's
+/// may be silent for as long as it likes.
+pub(super) fn ask_for_body(session: &mut Session, ctx: &Ctx) {
+    if session.as_downstream_mut().is_body_done() || grpc::is_call(session.req_header()) {
+        return;
+    }
+    if let Some((streams, rule)) = Streams::of(session).zip(ctx.rule()) {
+        let limit = ctx.snapshot.limits.body_timeout + rule.service.timeouts.write;
+        streams.ask_for_body(limit, || Unfinished::of(session.req_header(), ctx));
+    }
+}
+
 /// Counts the request body against its limit. Runs again for each try, with the same bytes.
 pub(super) fn count_body(
     session: &Session,
@@ -265,6 +279,13 @@ pub(super) fn count_body(
 ) -> Result<()> {
     if end && let Some(io) = ClientIo::of(session) {
         io.body_is_over();
+    }
+    if let Some(streams) = Streams::of(session) {
+        if end {
+            streams.rest();
+        } else {
+            streams.note_part();
+        }
     }
     ctx.body_bytes += body.map_or(0, |part| part.len() as u64);
     if ctx.body_bytes > ctx.snapshot.limits.max_body_bytes && !session.was_upgraded() {

@@ -3,7 +3,7 @@
 use super::answer::is_interim;
 use super::ctx::Ctx;
 use super::decide;
-use super::front::ClientIo;
+use super::front::{self, ClientIo};
 use super::message::Response;
 use super::private::private;
 use super::refusal::REASON_NAME;
@@ -37,6 +37,9 @@ pub(super) fn to_session(
         if let Some(io) = ClientIo::of(session) {
             io.upgrade_is_answered();
         }
+    }
+    if !is_interim(response) {
+        front::heed_closing(session);
     }
     respond(&session.req_header().method, response, ctx, live)?;
     if session.req_header().version == Version::HTTP_10

@@ -20,19 +20,6 @@ use tokio::sync::{mpsc, watch};
 /// How often the files are looked at, where they are watched.
 const LOOK: Duration = Duration::from_secs(1);
 
-/// Takes over the signals before anything is read: by default one that comes early would end the
-/// process. It changes nothing then, as the files are about to be read anyway.
-pub(super) fn take_signals() {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build();
-    let Ok(runtime) = runtime else { return };
-    let _inside = runtime.enter();
-    for kind in [SignalKind::hangup(), SignalKind::user_defined1(), SignalKind::user_defined2()] {
-        if let Err(why) = signal(kind) {
-            eprintln!("cannot take over signal {}: {why}", kind.as_raw_value());
-        }
-    }
-}
-
 pub(super) struct Control {
     pub(super) reload: Arc<Reload>,
     /// What a successor is started with; `None` where that cannot be.

@@ -28,7 +28,7 @@ mod nook;
 mod predecessor;
 mod program;
 
-pub(super) use heir::{Estate, Heir, UpgradeError, hand_over};
+pub(super) use heir::{Estate, Heir, UpgradeError, hand_over, has_failed};
 pub(super) use lineage::Lineage;
 pub(super) use link::LinkError;
 pub(super) use predecessor::{Inheritance, Predecessor};

@@ -1,7 +1,7 @@
 //! Wiring: from files to a process that serves, and its life until it ends.
 //!
 //! ```text
-//!  (inherit) ─► load ─► bind ─► Pingora's server:  gate (listeners)  waits for the first health round
+//!  signals ─► (inherit) ─► load ─► bind ─► Pingora's server:  gate (listeners)  waits for the first health round
 //!                                                  health            checks, for the snapshot in force
 //!                                                  admin             metrics, probes, the API
 //!                                                  sweep             forgets silent sessions of applications
@@ -28,6 +28,7 @@ mod notify;
 mod pid_file;
 mod reload;
 mod renewals;
+mod signals;
 mod stop;
 mod sweep;
 mod takeover;
@@ -35,6 +36,7 @@ mod takeover;
 pub(crate) use generated_key::kept_key;
 pub use handover::Program;
 pub use load::{Environment, Files, LoadError, check};
+pub use signals::Signals;
 
 use crate::admin::{Admin, Desk, Guard, Hours, Order};
 use crate::affinity::Learned;
@@ -79,6 +81,8 @@ pub type OnOpen = Box<dyn FnOnce(&[Address]) + Send + Sync>;
 
 /// What a process starts from.
 pub struct Start {
+    /// Taken over before anything else.
+    pub signals: Signals,
     /// The configuration.
     pub files: Files,
     /// Is told when clients are let in.
@@ -101,6 +105,9 @@ pub enum StartError {
     /// A listener cannot be copied.
     #[error("cannot copy a listening socket: {0}")]
     Copy(std::io::Error),
+    /// The signals cannot be listened to.
+    #[error("cannot take over signals: {0}")]
+    Signals(std::io::Error),
     /// There can be no pipe.
     #[error("cannot make a pipe: {0}")]
     Lineage(std::io::Error),
@@ -125,12 +132,11 @@ pub enum StartError {
 /// # Errors
 /// Whatever keeps it from starting. Once it serves, it ends well.
 pub fn run(start: Start) -> Result<(), StartError> {
-    control::take_signals();
-    let Start { files, on_open, program, predecessor } = start;
+    let Start { signals, files, on_open, program, predecessor } = start;
     let Some(path) = predecessor else {
         let sockets = Inherited::from_systemd((files.environment)("LISTEN_FDNAMES").as_deref());
         let lineage = Lineage::new().map_err(StartError::Lineage)?;
-        return serve(files, on_open, program, sockets, Arc::new(lineage), None);
+        return serve(signals, files, on_open, program, sockets, Arc::new(lineage), None);
     };
     let met = Predecessor::meet(&path);
     let (predecessor, inheritance) =
@@ -139,7 +145,7 @@ pub fn run(start: Start) -> Result<(), StartError> {
     let Inheritance { key, hash_key, marks, tickets, sockets, lineage } = inheritance;
     let from = From { predecessor: Arc::clone(&predecessor), key, hash_key, marks, tickets };
     let sockets = Inherited::handed_over(sockets);
-    let served = serve(files, on_open, program, sockets, Arc::new(lineage), Some(from));
+    let served = serve(signals, files, on_open, program, sockets, Arc::new(lineage), Some(from));
     if let Err(why) = &served {
         predecessor.fail(why.to_string());
     }
@@ -156,6 +162,7 @@ struct From {
 }
 
 fn serve(
+    signals: Signals,
     files: Files,
     on_open: OnOpen,
     program: Option<Program>,
@@ -170,6 +177,8 @@ fn serve(
     descriptors::raise();
     let key = Arc::new(GeneratedKey::new(server.state_dir.clone()));
     let (live, predecessor) = live(&config, &key, from)?;
+    // before there is anything that an end would have to remove
+    let ending = signals.ending().map_err(StartError::Signals)?;
     let bound = bind::listeners(&server.listeners, &mut sockets)?;
     let admin = bind::admin(&config.admin.address, &mut sockets)?;
     sockets.close_the_rest();
@@ -229,6 +238,7 @@ fn serve(
         admin_closed,
         upgrading,
         heir,
+        ending,
         lineage: Arc::clone(&lineage),
         drain_timeout: server.drain_timeout,
     });

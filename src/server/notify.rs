@@ -31,6 +31,11 @@ impl Notify {
         Self { to, watchdog: micros.map(Duration::from_micros) }
     }
 
+    /// Whether there is a systemd that listens.
+    pub(super) fn is_heard(&self) -> bool {
+        self.to.is_some()
+    }
+
     /// The process serves. Says which one it is: after a hand-over it is another.
     pub(super) fn ready(&self) {
         let pid = std::process::id();

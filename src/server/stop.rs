@@ -5,8 +5,9 @@
 //! period, deaf to further signals.
 
 use super::accept::Leaving;
-use super::handover::{Heir, Lineage};
+use super::handover::{Heir, Lineage, has_failed};
 use super::notify::Notify;
+use super::signals::Ending;
 use crate::model::clock;
 use crate::snapshot::Live;
 use async_trait::async_trait;
@@ -14,7 +15,7 @@ use parking_lot::Mutex;
 use pingora::server::{ShutdownSignal, ShutdownSignalWatch};
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::signal::unix::Signal;
 use tokio::sync::{mpsc, watch};
 
 const LOOK_AGAIN: Duration = Duration::from_millis(20);
@@ -41,6 +42,8 @@ pub(super) struct Stop {
     upgrading: watch::Receiver<bool>,
     /// Tells when a successor serves.
     heir: Mutex<mpsc::Receiver<Heir>>,
+    /// Taken when Pingora begins to ask.
+    ending: Mutex<Option<Ending>>,
     lineage: Arc<Lineage>,
     drain_timeout: Duration,
 }
@@ -54,6 +57,7 @@ pub(super) struct Parts {
     pub(super) admin_closed: watch::Receiver<bool>,
     pub(super) upgrading: watch::Receiver<bool>,
     pub(super) heir: mpsc::Receiver<Heir>,
+    pub(super) ending: Ending,
     pub(super) lineage: Arc<Lineage>,
     pub(super) drain_timeout: Duration,
 }
@@ -68,10 +72,12 @@ impl Stop {
             admin_closed,
             upgrading,
             heir,
+            ending,
             lineage,
             drain_timeout,
         } = parts;
         let heir = Mutex::new(heir);
+        let ending = Mutex::new(Some(ending));
         Self {
             live,
             notify,
@@ -80,6 +86,7 @@ impl Stop {
             admin_closed,
             upgrading,
             heir,
+            ending,
             lineage,
             drain_timeout,
         }
@@ -155,6 +162,18 @@ impl Stop {
         let _ = tokio::time::timeout(OPERATORS, ended).await;
     }
 
+    /// Waits until the successor crashes where there is a systemd to start the service again. That sees the
+    /// end of its main process only when this one, the parent, has ended too: until then nobody serves,
+    /// and afterwards all that still drain are ended anyway.
+    async fn successor_fails(&self, pid: u32) {
+        if !self.notify.is_heard() {
+            return std::future::pending().await;
+        }
+        while !has_failed(pid) {
+            tokio::time::sleep(LOOK_AGAIN).await;
+        }
+    }
+
     /// Drains, and tells the successor which sessions are learnt meanwhile.
     async fn leave_to(&self, heir: Heir) {
         let released = heir.release();
@@ -194,10 +213,9 @@ fn tell(mut heir: Heir, live: &Live, over: &watch::Receiver<bool>) {
 #[async_trait]
 impl ShutdownSignalWatch for Stop {
     async fn recv(&self) -> ShutdownSignal {
-        let (Ok(mut terminate), Ok(mut interrupt)) =
-            (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
-        else {
-            tracing::error!("cannot listen to signals: only SIGKILL will end this process");
+        let ending = self.ending.lock().take();
+        let Some(Ending { mut terminate, mut interrupt }) = ending else {
+            // asked before: the answer to that is still to come
             return std::future::pending().await;
         };
         let heir = std::future::poll_fn(|context| self.heir.lock().poll_recv(context));
@@ -213,9 +231,16 @@ impl ShutdownSignalWatch for Stop {
                 self.close_admin().await;
             }
             Some(heir) = heir => {
-                self.notify.succeeded_by(heir.pid);
+                let pid = heir.pid;
+                self.notify.succeeded_by(pid);
                 tokio::select! {
                     () = self.leave_to(heir) => {}
+                    () = self.successor_fails(pid) => {
+                        tracing::error!(
+                            pid,
+                            "the successor has died: this process makes way for a new start"
+                        );
+                    }
                     () = leave_at_once(&mut terminate, &mut interrupt) => {
                         tracing::warn!("a signal: connections are cut");
                     }

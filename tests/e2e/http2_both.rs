@@ -15,20 +15,62 @@ fn before(backend: &Backend) -> Setup {
     Setup::of(&[backend]).listener("http2: true").option("http2: true")
 }
 
+/// Waits until the backend gets rid of nothing more; how much it was.
+fn until_held_back(backend: &Http2Backend) -> usize {
+    let mut before = usize::MAX;
+    until("the backend is held back", || {
+        thread::sleep(Duration::from_millis(300));
+        let now = backend.flooded();
+        (std::mem::replace(&mut before, now) == now).then_some(now)
+    })
+}
+
 fn pattern(length: usize) -> Vec<u8> {
     (0..length).map(|at| u8::try_from(at % 251).unwrap()).collect()
 }
 
 #[test]
-#[ignore = "stalls in some runs on a machine that has much else to do; whose fault it is has to be found out"]
+#[ignore = "Pingora's fault, one run in three: while it waits for room for the body at the backend, it takes \
+            nothing of the answer, so that a backend which waits for room for its answer never makes any \
+            (`bidirection_down_to_up`; see src/ARCHITECTURE.md)"]
 fn a_large_body_comes_back_while_it_is_sent() {
     let backend = Http2Backend::start("b");
     let gateway = Gateway::start(&before(backend.at()));
     let sent = pattern(LARGE);
     let mut client = Http2::connect(gateway.address());
-    let answer = client.send("POST", "/echo", &[], &sent);
+    // both directions are full by then
+    let held_back = || {
+        until_held_back(&backend);
+    };
+    let answer = client.read_late("/echo", &sent, held_back).unwrap();
     assert_eq!(answer.status, 200);
     assert!(answer.body == sent, "{} of {} bytes", answer.body.len(), sent.len());
+}
+
+#[test]
+fn a_body_that_falls_silent_is_cut_off_and_its_neighbours_go_on() {
+    let (one, two) = (Backend::start("b"), Http2Backend::start("b"));
+    for setup in [Setup::of(&[&one]).listener("http2: true"), before(two.at())] {
+        let setup = setup
+            .option("timeouts: { read: 60s, write: 500ms }")
+            .server("limits: { bodyTimeout: 500ms }");
+        let gateway = Gateway::start(&setup);
+        let mut client = Http2::connect(gateway.address());
+        let grpc = [("content-type", "application/grpc")];
+        let _call = client.send_unread_with("/call", &grpc, b"only this");
+        let mut silent = client.send_unread("/silent", b"only this");
+        let answer = client.drip("/drip", 30, Duration::from_millis(100));
+        assert_eq!(answer.seen()["body_length"], 30);
+        assert_eq!(client.wait_for_reset(&mut silent), h2::Reason::CANCEL);
+        let labels = [("reason", "body-timeout")];
+        gateway.wait_for_metric("stickfast_refusals_total", &labels, 1.0);
+        let line = gateway.access_of("/silent");
+        assert_eq!((&line["status"], &line["reason"]), (&0.into(), &"body-timeout".into()));
+        assert_eq!((&line["backend"], &line["service"]), (&"b".into(), &"app".into()));
+        assert_eq!(client.get("/", &[]).backend(), "b");
+        // the call, which may be as silent as it likes
+        gateway.wait_for_metric("stickfast_active_requests", &[], 1.0);
+    }
 }
 
 #[test]
@@ -62,13 +104,8 @@ fn one_who_does_not_read_holds_up_nobody_else() {
     let gateway = Gateway::start(&before(backend.at()));
     let mut client = Http2::connect(gateway.address());
     let _unread: Vec<_> = (0..8).map(|_| client.send_unread("/flood", b"")).collect();
-    let mut before = usize::MAX;
-    until("the backend is held back", || {
-        thread::sleep(Duration::from_millis(300));
-        let now = backend.flooded();
-        (std::mem::replace(&mut before, now) == now).then_some(())
-    });
-    assert!(before < 8 << 20, "what nobody reads is kept: {before} bytes");
+    let kept = until_held_back(&backend);
+    assert!(kept < 8 << 20, "what nobody reads is kept: {kept} bytes");
     // on their own connection, and on the shared one to the backend
     assert_eq!(client.get("/", &[]).backend(), "b");
     assert_eq!(gateway.client().get("/").backend(), "b");

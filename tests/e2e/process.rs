@@ -27,6 +27,24 @@ fn sigterm_finishes_open_requests_refuses_new_ones_and_ends_with_zero() {
 }
 
 #[test]
+fn an_answer_that_goes_out_while_the_process_stops_says_that_its_connection_ends() {
+    let b1 = Backend::start("b1");
+    for driver in ["hotPath: on", "hotPath: off"] {
+        let mut gateway = Gateway::start(&Setup::of(&[&b1]).server(driver));
+        let mut open = gateway.connect();
+        let before = b1.requests();
+        open.write(b"GET /sleep/1500 HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
+        until("the request is under way", || (b1.requests() > before).then_some(()));
+        let address = gateway.address();
+        gateway.signal("TERM");
+        until("it stops", || Wire::connect(address, None).is_err().then_some(()));
+        let answer = open.answer().unwrap().expect("an answer");
+        assert_eq!((answer.backend().as_str(), answer.field("connection")), ("b1", Some("close")));
+        assert_eq!(gateway.wait_for_exit(PATIENCE).expect("it ends").code(), Some(0));
+    }
+}
+
+#[test]
 fn an_upload_that_has_begun_is_taken_whole_after_sigterm() {
     let b1 = Backend::start("b1");
     let mut gateway = Gateway::start(&Setup::of(&[&b1]));
@@ -159,6 +177,25 @@ fn signals_that_come_early_do_not_end_the_process() {
             gateway.is_ready().then_some(())
         });
         assert_eq!(gateway.client().get("/").backend(), "b1");
+    }
+}
+
+#[test]
+fn a_stop_that_comes_early_is_orderly_as_one_that_comes_late() {
+    let b1 = Backend::start("b1");
+    for name in ["INT", "TERM"] {
+        Gateway::spawn_and(&Setup::of(&[&b1]), |gateway| {
+            gateway.signal(name);
+            let status = gateway.wait_for_exit(PATIENCE).expect("it does not wait for its files");
+            assert_eq!(status.code(), Some(0), "SIG{name} while it reads its files");
+        });
+        // whatever it is doing by then
+        for _ in 0..10 {
+            let mut gateway = Gateway::spawn_and(&Setup::of(&[&b1]), |_| {});
+            gateway.signal(name);
+            let status = gateway.wait_for_exit(PATIENCE).expect("it ends");
+            assert_eq!(status.code(), Some(0), "SIG{name} while it starts");
+        }
     }
 }
 

@@ -89,6 +89,37 @@ fn systemd_hears_of_start_reload_upgrade_and_end() {
 }
 
 #[test]
+fn a_process_whose_successor_dies_makes_way_for_a_new_start() {
+    let b1 = Backend::start("b1");
+    let manager = Manager::new();
+    for (is_heard, sleep) in [(true, 20_000), (false, 3000)] {
+        let setup = Setup::of(&[&b1]);
+        let mut gateway = if is_heard {
+            manager.start(&setup, &[])
+        } else {
+            Gateway::start_replaceable(&setup.server(PID_FILE), &[])
+        };
+        let first = until("a pid file", || gateway.pid());
+        let mut open = gateway.connect();
+        let before = b1.requests();
+        open.write(format!("GET /sleep/{sleep} HTTP/1.1\r\nHost: a\r\n\r\n").as_bytes()).unwrap();
+        until("the request is under way", || (b1.requests() > before).then_some(()));
+        assert_eq!(gateway.ctl(&["upgrade"]).code, Some(0));
+        let second = until("another process", || gateway.pid().filter(|pid| *pid != first));
+        assert!(gateway.wait_for_exit(Duration::ZERO).is_none(), "it drains");
+        let kill = Command::new("kill").args(["-s", "KILL", &second.to_string()]).status();
+        assert!(kill.unwrap().success());
+        if is_heard {
+            let ended = gateway.wait_for_exit(Duration::from_secs(10));
+            assert!(ended.is_some(), "systemd sees the end of its main process only then");
+        } else {
+            let answer = open.answer().unwrap().expect("nobody else would start it again");
+            assert_eq!(answer.backend(), "b1");
+        }
+    }
+}
+
+#[test]
 fn a_failed_upgrade_ends_the_reload_for_systemd() {
     let b1 = Backend::start("b1");
     let manager = Manager::new();

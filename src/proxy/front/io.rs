@@ -19,6 +19,7 @@ use pingora_core::protocols::{
     ALPN, GetProxyDigest, GetSocketDigest, GetTimingDigest, Peek, Shutdown, SocketDigest, Ssl,
     Stream, TimingDigest, UniqueID, UniqueIDType,
 };
+use pingora_core::server::ShutdownWatch;
 use pingora_proxy::Session;
 use std::io::{ErrorKind, IoSlice, Result};
 use std::net::IpAddr;
@@ -47,11 +48,13 @@ pub(in crate::proxy) struct ClientIo {
     /// The binding that the first request without a key was given. Hooks have a shared reference
     /// only; they run one after the other.
     fresh: Mutex<Option<Fresh>>,
+    /// Turns true when the listener has closed.
+    closing: ShutdownWatch,
     _open: Open,
 }
 
 impl ClientIo {
-    pub(super) fn new(inner: Stream, live: Arc<Live>, open: Open) -> Self {
+    pub(super) fn new(inner: Stream, live: Arc<Live>, open: Open, closing: ShutdownWatch) -> Self {
         Self {
             inner: Mutex::new(inner),
             live,
@@ -61,8 +64,14 @@ impl ClientIo {
             served: 0,
             answer: Vec::new(),
             fresh: Mutex::new(None),
+            closing,
             _open: open,
         }
+    }
+
+    /// Whether the listener has closed, so that no further request is to come.
+    pub(super) fn is_closing(&self) -> bool {
+        *self.closing.borrow()
     }
 
     /// Whether the client begins with HTTP/2. Reads no further than it takes to tell.

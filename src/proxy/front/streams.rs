@@ -4,8 +4,10 @@
 
 use super::conduct::Conduct;
 use super::io::ClientIo;
-use crate::proxy::Gateway;
+use super::upload::Upload;
 use crate::proxy::company::Fresh;
+use crate::proxy::finish::Unfinished;
+use crate::proxy::{Gateway, Refusal};
 use crate::snapshot::{Limits, Live};
 use h2::Reason;
 use parking_lot::Mutex;
@@ -33,9 +35,14 @@ const WINDOW: u32 = 65_535;
 /// The largest window there is (RFC 9113 §6.9.1).
 const MOST: u32 = (1 << 31) - 1;
 
-/// What the streams of a connection share. Each request has it among its extensions.
+/// What the streams of a connection share, and the body of this one. Each request has it among its
+/// extensions.
 #[derive(Clone)]
-pub(in crate::proxy) struct Streams(Arc<Shared>);
+pub(in crate::proxy) struct Streams {
+    shared: Arc<Shared>,
+    /// `None`: the request has no body.
+    upload: Option<Arc<Upload>>,
+}
 
 #[derive(Default)]
 struct Shared {
@@ -54,19 +61,37 @@ impl Streams {
 
     /// The binding that an earlier request without a key was given.
     pub(in crate::proxy) fn fresh(&self) -> Option<Fresh> {
-        self.0.fresh.lock().clone()
+        self.shared.fresh.lock().clone()
     }
 
     /// Remembers it.
     pub(in crate::proxy) fn set_fresh(&self, fresh: Fresh) {
-        *self.0.fresh.lock() = Some(fresh);
+        *self.shared.fresh.lock() = Some(fresh);
     }
 
     /// Takes in how a request has ended.
     pub(in crate::proxy) fn note_end(&self, client_left: bool, after: Duration) {
-        if !self.0.conduct.lock().is_fair(client_left, after) {
-            self.0.unfair.notify_one();
+        if !self.shared.conduct.lock().is_fair(client_left, after) {
+            self.shared.unfair.notify_one();
         }
+    }
+
+    /// The body of this request, if it has one, is asked for, and may be silent for `limit` at most.
+    pub(in crate::proxy) fn ask_for_body(&self, limit: Duration, of: impl FnOnce() -> Unfinished) {
+        if let Some(upload) = &self.upload {
+            upload.remember(of());
+            upload.ask(limit);
+        }
+    }
+
+    /// A part of it, or of the answer, has come.
+    pub(in crate::proxy) fn note_part(&self) {
+        self.upload.iter().for_each(|upload| upload.note_part());
+    }
+
+    /// It is through, or has to wait.
+    pub(in crate::proxy) fn rest(&self) {
+        self.upload.iter().for_each(|upload| upload.rest());
     }
 }
 
@@ -95,12 +120,25 @@ async fn idle(busy: &watch::Sender<()>, patience: Duration) {
     tokio::time::sleep(patience).await;
 }
 
+/// Carries an exchange to its end, or to where the client has let its body be silent for too long. Then
+/// the stream is reset: Pingora waits for the body, and answers nobody meanwhile.
+async fn carry_through<T>(exchange: impl Future<Output = T>, upload: &Upload, live: &Live) {
+    tokio::select! {
+        biased;
+        _ = exchange => return,
+        () = upload.silence() => {}
+    }
+    if let Some(unfinished) = upload.unfinished() {
+        unfinished.record(Refusal::BodyTimeout, live);
+    }
+}
+
 /// Serves all requests of a connection. Ends when both sides are through, or the client is sent
 /// away.
 pub(super) async fn serve(
     proxy: &Arc<HttpProxy<Gateway>>,
     io: ClientIo,
-    live: &Live,
+    live: &Arc<Live>,
     shutdown: &ShutdownWatch,
 ) {
     let digest = Arc::new(Digest {
@@ -159,12 +197,19 @@ pub(super) async fn serve(
                     connection.graceful_shutdown();
                     leaving = true;
                 }
-                introduce(session.req_header_mut(), Streams(Arc::clone(&shared)));
-                let (proxy, shutdown) = (Arc::clone(proxy), shutdown.clone());
+                let upload = (!session.is_body_done()).then(Arc::<Upload>::default);
+                let streams = Streams { shared: Arc::clone(&shared), upload: upload.clone() };
+                introduce(session.req_header_mut(), streams);
+                let (proxy, live) = (Arc::clone(proxy), Arc::clone(live));
+                let shutdown = shutdown.clone();
                 let busy = busy.subscribe();
                 tokio::spawn(async move {
                     let session = ServerSession::new_http2(session);
-                    proxy.process_new_http(session, &shutdown).await;
+                    let exchange = proxy.process_new_http(session, &shutdown);
+                    match upload {
+                        Some(upload) => carry_through(exchange, &upload, &live).await,
+                        None => drop(exchange.await),
+                    }
                     drop(busy);
                 });
             }

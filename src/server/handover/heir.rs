@@ -8,6 +8,7 @@ use super::program::Program;
 use crate::affinity::Learned;
 use crate::model::{Secret, UnixTime, clock};
 use crate::snapshot::Live;
+use rustix::process::{Pid, WaitId, WaitIdOptions, waitid};
 use std::os::fd::AsFd;
 use std::path::Path;
 use std::process::{Child, ExitStatus};
@@ -223,6 +224,15 @@ impl Heir {
     pub(in crate::server) fn release(&self) -> Result<(), LinkError> {
         self.link.send(&Message::Released)
     }
+}
+
+/// Whether a successor of this process has crashed, or was killed. Leaves it unreaped: systemd, whose main
+/// process it is, gets to see its end when it becomes the parent.
+pub(in crate::server) fn has_failed(pid: u32) -> bool {
+    let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
+    let pid = i32::try_from(pid).ok().and_then(Pid::from_raw);
+    let ended = pid.and_then(|pid| waitid(WaitId::Pid(pid), options).ok().flatten());
+    ended.is_some_and(|ended| ended.exit_status() != Some(0))
 }
 
 #[cfg(test)]

@@ -88,17 +88,17 @@ impl Gateway {
 
     /// Starts with one configuration file, which it gets when `meanwhile` is through, and does not
     /// wait until it serves.
-    pub(crate) fn spawn_and(yaml: &impl ToString, meanwhile: impl FnOnce(&Self)) -> Self {
+    pub(crate) fn spawn_and(yaml: &impl ToString, meanwhile: impl FnOnce(&mut Self)) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join("stickfast.yaml");
         let made = Command::new("mkfifo").arg(&file).status();
         assert!(made.expect("mkfifo is at hand").success(), "{}", file.display());
-        let gateway = Self::launch(dir, ["stickfast.yaml"]);
+        let mut gateway = Self::launch(dir, ["stickfast.yaml"]);
         let mut pipe = until("it opens its configuration", || {
             // Fails for as long as nobody reads.
             OpenOptions::new().write(true).custom_flags(libc::O_NONBLOCK).open(&file).ok()
         });
-        meanwhile(&gateway);
+        meanwhile(&mut gateway);
         // Whoever reads it again finds a usual file.
         fs::write(file.with_extension("next"), yaml.to_string()).unwrap();
         fs::rename(file.with_extension("next"), &file).unwrap();

@@ -30,7 +30,7 @@ pub(crate) struct Http2 {
 /// A request that is under way: what is not read of its answer stays where it is.
 pub(crate) struct Unread {
     _answer: Option<RecvStream>,
-    _body: SendStream<Bytes>,
+    body: SendStream<Bytes>,
 }
 
 impl Http2 {
@@ -135,8 +135,18 @@ impl Http2 {
     /// Sends the header of a request and as much of `body` as is taken, and reads nothing. A body is
     /// left open.
     pub(crate) fn send_unread(&mut self, path: &str, body: &[u8]) -> Unread {
+        self.send_unread_with(path, &[], body)
+    }
+
+    /// The same with these fields.
+    pub(crate) fn send_unread_with(
+        &mut self,
+        path: &str,
+        fields: &[(&str, &str)],
+        body: &[u8],
+    ) -> Unread {
         let method = if body.is_empty() { "GET" } else { "POST" };
-        let request = self.request(method, path, &[]);
+        let request = self.request(method, path, fields);
         let body = Bytes::copy_from_slice(body);
         let send = self.send.clone();
         self.runtime.block_on(async {
@@ -144,11 +154,54 @@ impl Http2 {
             let (response, mut stream) = send.send_request(request, body.is_empty()).unwrap();
             if !body.is_empty() {
                 stream.send_data(body, false).unwrap();
-                return Unread { _answer: None, _body: stream };
+                return Unread { _answer: None, body: stream };
             }
             let response = timeout(SILENCE, response).await.expect("in time").unwrap();
-            Unread { _answer: Some(response.into_body()), _body: stream }
+            Unread { _answer: Some(response.into_body()), body: stream }
         })
+    }
+
+    /// Waits until the gateway has taken a request back; why it did.
+    pub(crate) fn wait_for_reset(&self, unread: &mut Unread) -> h2::Reason {
+        self.runtime.block_on(async {
+            let reset = std::future::poll_fn(|cx| unread.body.poll_reset(cx));
+            timeout(SILENCE, reset).await.expect("in time").expect("a reset")
+        })
+    }
+
+    /// Sends a body a byte at a time.
+    pub(crate) fn drip(&mut self, path: &str, bytes: usize, pause: Duration) -> Answer {
+        let request = self.request("POST", path, &[]);
+        let send = self.send.clone();
+        let dripped = self.runtime.block_on(async {
+            let (response, mut stream) = send.ready().await?.send_request(request, false)?;
+            for _ in 0..bytes {
+                tokio::time::sleep(pause).await;
+                stream.send_data(Bytes::from_static(b"x"), false)?;
+            }
+            stream.send_data(Bytes::new(), true)?;
+            read(response).await
+        });
+        dripped.expect("an answer")
+    }
+
+    /// Sends a request, and reads of its answer no more than the header until `meanwhile` is through.
+    pub(crate) fn read_late(
+        &mut self,
+        path: &str,
+        body: &[u8],
+        meanwhile: impl FnOnce(),
+    ) -> Result<Answer, h2::Error> {
+        let request = self.request("POST", path, &[]);
+        let body = Bytes::copy_from_slice(body);
+        let send = self.send.clone();
+        let response = self.runtime.block_on(async {
+            let (response, mut stream) = send.ready().await?.send_request(request, false)?;
+            stream.send_data(body, true)?;
+            Ok::<_, h2::Error>(response)
+        })?;
+        meanwhile();
+        self.runtime.block_on(read(response))
     }
 
     /// Sends so many requests at once. Those that the connection does not take fail.

@@ -95,7 +95,7 @@ impl Http2Backend {
         self.state.connections.load(Ordering::SeqCst)
     }
 
-    /// How many bytes of floods it got rid of.
+    /// How many bytes of floods and echoes it got rid of.
     pub(crate) fn flooded(&self) -> usize {
         self.state.sent.load(Ordering::SeqCst)
     }
@@ -161,7 +161,9 @@ async fn answer(
         "/echo" => {
             let mut to = respond.send_response(ok(), false)?;
             while let Some(part) = next(&mut body).await? {
+                let length = part.len();
                 send(&mut to, part).await?;
+                state.sent.fetch_add(length, Ordering::SeqCst);
             }
             to.send_data(Bytes::new(), true)
         }
