@@ -1,12 +1,12 @@
 //! One plain request and its response.
 
-use super::body::Body;
+use super::body::{self, Body};
 use super::head::{self, Inbound, Outbound};
 use super::links::{connect, write_all};
 use super::trouble::{client_gone, cut_off, invalid, malformed, upstream_read, upstream_write};
 use super::{Conn, Scratch};
 use crate::model::{Fields, clock};
-use crate::pool::{Member, Tongue, Wire};
+use crate::pool::{Last, Member, Tongue, Wire};
 use crate::proxy::answer;
 use crate::proxy::choose::{self, Step};
 use crate::proxy::ctx::Ctx;
@@ -192,7 +192,8 @@ impl<'e, 'c> Exchange<'e, 'c> {
         if response.status == StatusCode::SWITCHING_PROTOCOLS {
             return Err(invalid("101 to a request that asked for none"));
         }
-        let keeps_wire = backend_keeps(&response);
+        let last = body::last(self.request.method(), response.status, &response)
+            .filter(|_| backend_keeps(&response));
         let (mut body, wraps) = self.frame(&mut response)?;
         let early = inflow.rest();
         let part = body.take(early).map_err(malformed)?;
@@ -223,8 +224,8 @@ impl<'e, 'c> Exchange<'e, 'c> {
                 return self.end(None, wraps).await;
             }
         }
-        let keeps_wire = keeps_wire && !overread && !matches!(body, Body::Rest);
-        self.end(keeps_wire.then_some((wire, member)), wraps).await
+        let last = last.filter(|_| !overread && !matches!(body, Body::Rest));
+        self.end(last.map(|last| (wire, last, member)), wraps).await
     }
 
     const fn connection(&self) -> &'static [u8] {
@@ -232,12 +233,12 @@ impl<'e, 'c> Exchange<'e, 'c> {
     }
 
     /// The backend is through: what is left goes to the client.
-    async fn end(&mut self, wire: Option<(Wire, &Arc<Member>)>, wraps: bool) -> Result<()> {
+    async fn end(&mut self, wire: Option<(Wire, Last, &Arc<Member>)>, wraps: bool) -> Result<()> {
         if wraps {
             self.conn.out.extend_from_slice(b"0\r\n\r\n");
         }
-        if let Some((wire, member)) = wire {
-            member.idle().put(wire, clock::monotonic_now());
+        if let Some((wire, last, member)) = wire {
+            member.idle().put(wire, last, clock::monotonic_now());
         }
         self.ctx.free_seat();
         self.send().await
