@@ -207,3 +207,21 @@ fn good_answers_without_a_body_keep_their_connection() {
         assert!(taken(&gateway) > 5.5);
     }
 }
+
+#[test]
+fn headers_may_come_byte_by_byte() {
+    const ANSWER: &[u8] = b"HTTP/1.1 103 Hint\nA: b\n\nHTTP/1.1 200 OK\nContent-Length: 2\n\nok";
+    let backend = speaking("b", |mut stream| {
+        let mut reader = BufReader::new(stream.try_clone().unwrap());
+        while !skip_head(&mut reader).is_empty() {
+            ANSWER.chunks(1).for_each(|byte| stream.write_all(byte).unwrap());
+        }
+    });
+    let gateway = gateway(&backend, "");
+    let mut wire = gateway.connect();
+    for request in [get("/a"), get("/a").replace('\r', "")] {
+        request.as_bytes().chunks(1).for_each(|byte| wire.write(byte).unwrap());
+        assert_eq!(wire.answer().unwrap().unwrap().text(), "ok");
+    }
+    assert!(taken(&gateway) > 1.5);
+}

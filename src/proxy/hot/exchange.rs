@@ -3,6 +3,7 @@
 use super::body::{self, Body};
 use super::head::{self, Inbound, Outbound};
 use super::links::{connect, write_all};
+use super::seek::Seek;
 use super::trouble::{client_gone, cut_off, invalid, malformed, upstream_read, upstream_write};
 use super::{Conn, Scratch};
 use crate::model::{Fields, clock};
@@ -261,19 +262,23 @@ impl<'e, 'c> Exchange<'e, 'c> {
         inflow: &mut Inflow,
         limit: Duration,
     ) -> Result<Outbound> {
+        let mut seek = Seek::default();
         loop {
             let unread = inflow.rest();
-            if !unread.is_empty() {
+            if !unread.is_empty() && seek.is_due(unread) {
                 match head::response(unread) {
                     Ok(Some(response)) => {
                         inflow.used += response.length;
                         return Ok(response);
                     }
-                    Ok(None) if unread.len() > MAX_HEAD => return Err(invalid("too long")),
-                    Ok(None) => inflow.keep(),
+                    Ok(None) => {}
                     Err(why) => return Err(invalid(&why.to_string())),
                 }
             }
+            if inflow.rest().len() > MAX_HEAD {
+                return Err(invalid("too long"));
+            }
+            inflow.keep();
             let got = self.part(wire, &mut inflow.scratch, limit).await?;
             if got == 0 {
                 return Err(cut_off());

@@ -16,6 +16,7 @@ mod head;
 mod lines;
 mod links;
 mod scratch;
+mod seek;
 mod trouble;
 
 use super::company::Fresh;
@@ -29,6 +30,7 @@ use pingora_core::protocols::tls::SslDigest;
 use pingora_core::protocols::{Shutdown, Ssl};
 use pingora_core::server::ShutdownWatch;
 use scratch::Scratch;
+use seek::Seek;
 use std::future::poll_fn;
 use std::io;
 use std::net::IpAddr;
@@ -153,8 +155,11 @@ pub(super) async fn serve(
     let (inbox, out) = (Vec::new(), Vec::new());
     let alarm = Alarm::new(now);
     let mut conn = Conn { io, peer, tls, inbox, out, alarm, fresh: None, served: 0, closing };
+    let mut seek = Seek::default();
     loop {
-        let request = match head::request(&conn.inbox) {
+        let due = seek.is_due(&conn.inbox);
+        let head = if due { head::request(&conn.inbox) } else { Head::Partial };
+        let request = match head {
             Head::Whole(request) => request,
             Head::Partial if conn.inbox.len() < MOST => {
                 if conn.more(&mut parting).await {
@@ -164,6 +169,7 @@ pub(super) async fn serve(
             }
             Head::Partial | Head::Odd => break,
         };
+        seek = Seek::default();
         match Exchange::new(&mut conn, request, live).run().await {
             After::NotOurs => break,
             After::Close => {
