@@ -293,6 +293,7 @@ impl Dice {
             ("Content-Length: 5", "hello, more"),
             ("Content-Length: 9", "hello"),
             ("Content-Length: 5, 5", "hello"),
+            ("Content-Length: 5\r\nContent-Length: 5", "hello"),
             ("Content-Length: 5\r\nContent-Length: 6", "hello"),
             ("Content-Length: x", "hello"),
             ("Transfer-Encoding: chunked", "5\r\nhello\r\n0\r\n\r\n"),

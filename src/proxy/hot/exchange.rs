@@ -332,7 +332,6 @@ impl<'e, 'c> Exchange<'e, 'c> {
         let body = body.map_err(malformed)?;
         let wraps = body == Body::Rest && !response.has(&TRANSFER_ENCODING);
         if wraps {
-            response.version = Version::HTTP_11;
             response.set(&TRANSFER_ENCODING, b"chunked")?;
         }
         Ok((body, wraps))
