@@ -11,17 +11,14 @@ use std::path::PathBuf;
 const CONFIG: (&str, &str) = ("conf/demo.yaml", include_str!("../../conf/demo.yaml"));
 
 /// Runs the demo until a signal ends it.
-pub(super) fn run(overlays: Vec<PathBuf>, backends_only: bool) -> anyhow::Result<()> {
+pub(super) fn run(overlays: Vec<PathBuf>) -> anyhow::Result<()> {
     let files = files(Some(CONFIG), overlays);
     let config = files.read()?;
     let backends = config.services.iter().flat_map(|service| &service.backends);
     let toys = backends
         .map(|backend| Ok((backend.id.value.clone(), backend.address.value.parse()?)))
         .collect::<anyhow::Result<Vec<(String, SocketAddr)>>>()?;
-    let toys = toy::start(toys)?;
-    if backends_only {
-        return toys.wait();
-    }
+    toy::start(toys)?;
     server::run(server::Start {
         files,
         on_open: Box::new(|addresses| addresses.iter().take(1).for_each(lines_to_paste)),
