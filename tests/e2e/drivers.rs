@@ -1,6 +1,6 @@
 //! Two drivers serve requests, the short way and Pingora; nobody may be able to tell which of them it
 //! was, but for what [`same`] takes out. Requests and responses are made up from a seed:
-//! `STICKFAST_SEED` and `STICKFAST_CASES` go on where the suite stops.
+//! `STICKFAST_SEED` and `STICKFAST_CASES` go on where the suite stops (`make fuzz-diff`).
 
 use crate::harness::{Gateway, Setup, Wire};
 use rand::rngs::StdRng;
