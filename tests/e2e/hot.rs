@@ -167,7 +167,7 @@ fn counting(odd: &'static str) -> Backend {
                 head if head.is_empty() => return,
                 head if head.contains(" /odd ") => stream.write_all(odd.as_bytes()).unwrap(),
                 _ => {
-                    write!(stream, "HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\n{number}").unwrap()
+                    write!(stream, "HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\n{number}").unwrap();
                 }
             }
         }

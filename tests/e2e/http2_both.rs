@@ -64,6 +64,7 @@ fn one_who_does_not_read_holds_up_nobody_else() {
     let _unread: Vec<_> = (0..8).map(|_| client.send_unread("/flood", b"")).collect();
     let mut before = usize::MAX;
     until("the backend is held back", || {
+        // held back is who has sent nothing for a while
         thread::sleep(Duration::from_millis(300));
         let now = backend.flooded();
         (std::mem::replace(&mut before, now) == now).then_some(())
