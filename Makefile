@@ -7,13 +7,16 @@ SHELL := /bin/bash
 MAKEFLAGS += --no-print-directory
 
 target := $(or $(CARGO_TARGET_DIR),target)
-scripts := .ci/run .ci/install-tools .ci/install-peers tests/fuzz/run
+scripts := .ci/run .ci/install-tools .ci/install-peers tests/fuzz/run tests/fuzz/diff
 maintainer_scripts := systemd/debian/postinst systemd/debian/prerm systemd/debian/postrm
 all_peers := haproxy envoy nginx traefik caddy nghttp2
 peers := $(all_peers)
 
 # how long `make fuzz` tries each decoder
 FUZZ_SECONDS ?= 60
+# how long `make fuzz-diff` goes on (no end), and how many cases it plays with each seed
+FUZZ_DIFF_SECONDS ?=
+FUZZ_DIFF_CASES ?= 2000
 
 # what `make deb` packs: how it is built, and whether it is (`make deb DEB_BUILD=` packs what is there)
 DEB_PROFILE ?= release
@@ -37,7 +40,7 @@ TMPFILESDIR ?= $(PREFIX)/lib/tmpfiles.d
 MANDIR ?= $(PREFIX)/share/man
 DESTDIR ?=
 
-.PHONY: help run test test-peers test-systemd peers lint bench bench-instructions fuzz load load-k6 attack doc man install deb install-tools
+.PHONY: help run test test-peers test-systemd peers lint bench bench-instructions fuzz fuzz-diff load load-k6 attack doc man install deb install-tools
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' Makefile
@@ -123,6 +126,9 @@ bench: install-tools ## micro-benchmarks of the request path (criterion, release
 fuzz: install-tools ## every decoder against libFuzzer, FUZZ_SECONDS (60) each: see tests/fuzz/README.md
 	@.ci/install-tools c++
 	FUZZ_SECONDS=$(FUZZ_SECONDS) tests/fuzz/run
+
+fuzz-diff: install-tools ## both drivers on random requests and responses, until they differ or FUZZ_DIFF_SECONDS are over
+	FUZZ_DIFF_SECONDS=$(FUZZ_DIFF_SECONDS) FUZZ_DIFF_CASES=$(FUZZ_DIFF_CASES) tests/fuzz/diff
 
 load: install-tools ## Stickfast beside other proxies, on loopback, into loadtest/RESULTS.md: see loadtest/README.md
 	@.ci/install-tools wrk python3 openssl

@@ -11,17 +11,15 @@ use std::path::PathBuf;
 const CONFIG: (&str, &str) = ("conf/demo.yaml", include_str!("../../conf/demo.yaml"));
 
 /// Runs the demo until a signal ends it.
-pub(super) fn run(overlays: Vec<PathBuf>, backends_only: bool) -> anyhow::Result<()> {
-    // the toys alone end by default
-    let signals = (!backends_only).then(server::Signals::take).transpose()?;
+pub(super) fn run(overlays: Vec<PathBuf>) -> anyhow::Result<()> {
+    let signals = server::Signals::take()?;
     let files = files(Some(CONFIG), overlays);
     let config = files.read()?;
     let backends = config.services.iter().flat_map(|service| &service.backends);
     let toys = backends
         .map(|backend| Ok((backend.id.value.clone(), backend.address.value.parse()?)))
         .collect::<anyhow::Result<Vec<(String, SocketAddr)>>>()?;
-    let toys = toy::start(toys)?;
-    let Some(signals) = signals else { return toys.wait() };
+    toy::start(toys)?;
     server::run(server::Start {
         signals,
         files,

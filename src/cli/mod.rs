@@ -94,9 +94,6 @@ struct DemoOptions {
     /// A file that is merged over the demo's own configuration.
     #[arg(short = 'c', long = "config", value_name = "FILE")]
     config: Vec<PathBuf>,
-    /// Only the toy backends, for a gateway in another process.
-    #[arg(long)]
-    backends_only: bool,
 }
 
 /// Carries out the command line of this process.
@@ -134,7 +131,7 @@ impl Command {
                 explain::run(&files(None, sources.config), asked, json)
             }
             Self::Plan(change) => plan::run(change),
-            Self::Demo(options) => demo::run(options.config, options.backends_only),
+            Self::Demo(options) => demo::run(options.config),
             Self::Keygen => {
                 println!("{}", server::keygen());
                 Ok(())

@@ -29,7 +29,18 @@ struct Shard(Mutex<Vec<Kept>>);
 #[derive(Debug)]
 struct Kept {
     wire: Wire,
+    last: Last,
     since: Instant,
+}
+
+/// The last response on a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Last {
+    /// It said itself where it ends.
+    Framed,
+    /// It has no body, whatever it says: an answer to HEAD, 204, 304. A backend that sends one all the
+    /// same may do so late, and the next client would take it for its answer.
+    Bodiless,
 }
 
 thread_local! {
@@ -48,15 +59,16 @@ fn own() -> usize {
 
 impl Idle {
     /// One that was used last of all and is still good, if there is one; `surely`: as far as the system
-    /// knows, not only the runtime.
+    /// knows, not only the runtime. Behind [`Last::Bodiless`] the system is always asked.
     pub fn take(&self, now: Instant, surely: bool) -> Option<Wire> {
         let own = own();
         let (later, first) = self.shards.split_at(own);
         let mut shards = first.iter().chain(later);
         shards.find_map(|shard| {
             let mut kept = shard.0.lock();
-            while let Some(Kept { wire, since }) = kept.pop() {
+            while let Some(Kept { wire, last, since }) = kept.pop() {
                 let fresh = now.saturating_duration_since(since) < KEPT;
+                let surely = surely || last == Last::Bodiless;
                 if fresh && wire.is_quiet() && !(surely && wire.has_news()) {
                     return Some(wire);
                 }
@@ -66,11 +78,11 @@ impl Idle {
     }
 
     /// Keeps one for later.
-    pub fn put(&self, wire: Wire, now: Instant) {
+    pub fn put(&self, wire: Wire, last: Last, now: Instant) {
         if let Some(shard) = self.shards.get(own()) {
             let mut kept = shard.0.lock();
             if kept.len() < MOST {
-                kept.push(Kept { wire, since: now });
+                kept.push(Kept { wire, last, since: now });
             }
         }
     }
@@ -110,7 +122,7 @@ mod tests {
     async fn what_was_kept_is_taken_once() {
         let (idle, now) = (Idle::default(), clock::monotonic_now());
         let (wire, _other) = pair().await;
-        idle.put(wire, now);
+        idle.put(wire, Last::Framed, now);
         assert!(idle.take(now, false).is_some());
         assert!(idle.take(now, false).is_none());
     }
@@ -126,16 +138,33 @@ mod tests {
             let Wire::Tcp(stream) = wire else { panic!() };
             stream.readable().await.unwrap();
         }
-        idle.put(wire, now);
-        idle.put(told, now);
+        idle.put(wire, Last::Framed, now);
+        idle.put(told, Last::Framed, now);
         assert!(idle.take(now, false).is_none());
+    }
+
+    #[tokio::test]
+    async fn behind_a_response_without_a_body_the_system_is_asked() {
+        let (idle, now) = (Idle::default(), clock::monotonic_now());
+        for last in [Last::Framed, Last::Bodiless] {
+            let (wire, other) = pair().await;
+            idle.put(wire, last, now);
+            let mut other = other.into_std().unwrap();
+            other.set_nonblocking(false).unwrap();
+            // the runtime hears of nothing before this test waits for it
+            std::io::Write::write_all(&mut other, b"HTTP/1.1 200 OK").unwrap();
+            assert_eq!(idle.take(now, false).is_some(), last == Last::Framed, "{last:?}");
+        }
+        let (wire, _other) = pair().await;
+        idle.put(wire, Last::Bodiless, now);
+        assert!(idle.take(now, false).is_some(), "a good one is used again");
     }
 
     #[tokio::test]
     async fn one_that_was_kept_for_long_is_closed() {
         let (idle, now) = (Idle::default(), clock::monotonic_now());
         let (wire, _other) = pair().await;
-        idle.put(wire, now);
+        idle.put(wire, Last::Framed, now);
         assert_eq!(idle.sweep(now, 1), 1);
         assert_eq!(idle.sweep(now + KEPT, 1), 0);
         assert!(idle.take(now, false).is_none());

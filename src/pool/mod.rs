@@ -16,7 +16,7 @@ mod wire;
 
 pub use cell::{Cell, Cells, Health, Mark};
 pub use check::{Check, Probe};
-pub use idle::Idle;
+pub use idle::{Idle, Last};
 pub use member::{Ability, Encryption, Member};
 pub use members::{Pool, pingora_address};
 pub use rounds::{Rounds, first_round};

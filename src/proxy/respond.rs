@@ -12,7 +12,7 @@ use crate::affinity::Stamp;
 use crate::model::{Did, clock};
 use crate::routing::subset::Named;
 use crate::snapshot::{Live, Place, Rule, Text};
-use http::header::{CACHE_CONTROL, SET_COOKIE, TRANSFER_ENCODING};
+use http::header::{CACHE_CONTROL, CONTENT_LENGTH, SET_COOKIE, TRANSFER_ENCODING};
 use http::{Method, StatusCode, Version};
 use pingora::Result;
 use pingora::http::ResponseHeader;
@@ -41,6 +41,10 @@ pub(super) fn to_session(
     if !is_interim(response) {
         front::heed_closing(session);
     }
+    if response.version == Version::HTTP_10 {
+        // whoever sends a response on says it in its own version (RFC 9110 §6.2), and chunks are of HTTP/1.1
+        response.set_version(Version::HTTP_11);
+    }
     respond(&session.req_header().method, response, ctx, live)?;
     if session.req_header().version == Version::HTTP_10
         && !is_interim(response)
@@ -62,6 +66,7 @@ pub(super) fn respond(
 ) -> Result<()> {
     // it says that the gateway itself has answered
     response.remove(&REASON_NAME);
+    say_length_once(response)?;
     if is_interim(response) {
         return Ok(());
     }
@@ -74,6 +79,28 @@ pub(super) fn respond(
         response.set(&CACHE_CONTROL, value.as_bytes())?;
     }
     Ok(())
+}
+
+/// Says how long the response is as we understood it: clients may differ over a length that is said
+/// twice (the drivers refuse two different ones), and over a body that is announced where there is
+/// none (RFC 9110 §8.6).
+fn say_length_once(response: &mut impl Response) -> Result<()> {
+    let status = response.status();
+    if status.is_informational() || status == StatusCode::NO_CONTENT {
+        response.remove(&CONTENT_LENGTH);
+        response.remove(&TRANSFER_ENCODING);
+        return Ok(());
+    }
+    let mut lengths = response.all(&CONTENT_LENGTH);
+    let Some(length) = lengths.next() else { return Ok(()) };
+    let mut values = length.split(|byte| *byte == b',');
+    let value = values.next().unwrap_or_default();
+    if lengths.next().is_none() && values.next().is_none() {
+        return Ok(());
+    }
+    let once = value.trim_ascii().to_vec();
+    drop(lengths);
+    response.set(&CONTENT_LENGTH, &once)
 }
 
 /// Writes what concerns this client alone; tells whether there is anything.

@@ -28,8 +28,8 @@ fn beyond_the_limit_connections_wait_until_one_ends() {
             })
         })
         .collect();
-    thread::sleep(Duration::from_millis(300));
-    assert!(waiting.iter().all(|client| !client.is_finished()));
+    let served = || waiting.iter().any(thread::JoinHandle::is_finished).then_some(());
+    assert_eq!(within(Duration::from_millis(300), served), None);
     assert_eq!(backend.requests(), 3);
     let freed = Instant::now();
     drop(held.pop());
@@ -88,6 +88,7 @@ fn a_body_that_drips_is_cut_off_and_one_that_flows_is_not() {
             flows.write(&[b'x'; 1000]).unwrap();
             flowed += 1000;
         }
+        // how fast they flow is what this is about
         thread::sleep(Duration::from_millis(200));
     }
     assert_eq!(flows.answer().unwrap().unwrap().status, 200);
@@ -187,6 +188,7 @@ fn an_answer_that_is_not_taken_is_cut_off_and_one_that_is_taken_slowly_is_not() 
     let mut taken = 0;
     let cut = within(Duration::from_secs(20), || {
         taken += takes_some.bytes(100_000).unwrap().len();
+        // slowly
         thread::sleep(Duration::from_millis(100));
         (gateway.metric("stickfast_connections", &[]) < 1.5).then(|| began.elapsed())
     });
@@ -239,6 +241,7 @@ fn without_files_left_those_who_are_there_are_served_and_nothing_spins() {
         let asked = Instant::now();
         assert_eq!(client.get("/").status, 200);
         slowest = slowest.max(asked.elapsed());
+        // a client that asks without end would keep it busy itself
         thread::sleep(Duration::from_millis(20));
     }
     let worked = gateway.worked().saturating_sub(worked);

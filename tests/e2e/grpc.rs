@@ -220,6 +220,7 @@ fn a_call_may_be_silent_for_longer_than_an_answer_may_take() {
         let (say, said) = tokio::sync::mpsc::unbounded_channel();
         let answer = grpc.streaming(Request::new(futures_of(said)), BOTH, Text).await.unwrap();
         let mut heard = answer.into_inner();
+        // longer than `read`
         tokio::time::sleep(Duration::from_millis(700)).await;
         say.send("still here".to_owned()).unwrap();
         assert_eq!(heard.next().await.unwrap().unwrap(), "s still here");
@@ -349,9 +350,10 @@ fn a_drain_finishes_the_calls_that_are_open() {
         let (say, said) = tokio::sync::mpsc::unbounded_channel();
         let answer = grpc.streaming(Request::new(futures_of(said)), BOTH, Text).await.unwrap();
         let mut heard = answer.into_inner();
+        let address = gateway.address();
         gateway.signal("TERM");
+        until("it takes in nobody", || std::net::TcpStream::connect(address).err());
         for nth in 0..5 {
-            tokio::time::sleep(Duration::from_millis(100)).await;
             say.send(format!("{nth}")).unwrap();
             assert_eq!(heard.next().await.unwrap().unwrap(), format!("s {nth}"));
         }

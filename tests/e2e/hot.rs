@@ -1,7 +1,10 @@
 //! The short way for plain requests, where it could go wrong by itself. What both ways have in common,
 //! the other files show, and `drivers` that nobody can tell them apart.
 
-use crate::harness::{Backend, Gateway, Page, Request, Setup, Wire, until};
+use crate::harness::{Backend, Gateway, Page, Request, Setup, Wire, skip_head, speaking, until};
+use std::io::{BufReader, Write as _};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, mpsc};
 
 /// More than the buffers of all sockets on the way.
 const LARGE: usize = 32 << 20;
@@ -116,4 +119,112 @@ fn requests_of_both_ways_count_towards_the_limit_of_a_connection() {
         .unwrap();
     let rest = String::from_utf8(wire.rest().unwrap()).unwrap();
     assert_eq!(rest.matches("HTTP/1.1 200").count(), 5, "{rest}");
+}
+
+const GOOD: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\ngood";
+const STRAY: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nstray";
+
+#[test]
+fn bytes_behind_an_answer_to_head_are_nobodys_answer() {
+    let ((say, says), (said, heard)) = (mpsc::channel(), mpsc::channel());
+    let (says, said) = (Mutex::new(says), Mutex::new(said));
+    let backend = speaking("b", move |mut stream| {
+        let mut reader = BufReader::new(stream.try_clone().unwrap());
+        loop {
+            let head = skip_head(&mut reader);
+            if head.starts_with("GET") {
+                stream.write_all(GOOD).unwrap();
+            } else if head.is_empty() {
+                return;
+            } else {
+                stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 45\r\n\r\n").unwrap();
+                says.lock().unwrap().recv().unwrap();
+                stream.write_all(STRAY).unwrap();
+                said.lock().unwrap().send(()).unwrap();
+            }
+        }
+    });
+    let gateway = gateway(&backend, "");
+    let mut wire = gateway.connect();
+    for _ in 0..20 {
+        wire.write(get("/").replace("GET", "HEAD").as_bytes()).unwrap();
+        assert_eq!(
+            wire.answer_without_body().unwrap().unwrap().field("content-length"),
+            Some("45")
+        );
+        say.send(()).unwrap();
+        heard.recv().unwrap();
+        wire.write(get("/").as_bytes()).unwrap();
+        assert_eq!(wire.answer().unwrap().unwrap().text(), "good");
+    }
+}
+
+/// A backend whose answers to `/odd` are `odd`, and whose others tell the number of their connection.
+fn counting(odd: &'static str) -> Backend {
+    let connections = AtomicUsize::new(0);
+    speaking("b", move |mut stream| {
+        let number = connections.fetch_add(1, Ordering::Relaxed);
+        let mut reader = BufReader::new(stream.try_clone().unwrap());
+        loop {
+            match skip_head(&mut reader) {
+                head if head.is_empty() => return,
+                head if head.contains(" /odd ") => stream.write_all(odd.as_bytes()).unwrap(),
+                _ => {
+                    write!(stream, "HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\n{number}").unwrap();
+                }
+            }
+        }
+    })
+}
+
+#[test]
+fn a_204_that_announces_a_body_ends_its_connection() {
+    for odd in ["Content-Length: 5", "Transfer-Encoding: chunked"] {
+        let odd = format!("HTTP/1.1 204 No Content\r\n{odd}\r\n\r\n");
+        let backend = counting(odd.leak());
+        let gateway = gateway(&backend, "");
+        let mut wire = gateway.connect();
+        wire.write(format!("{}{}", get("/odd"), get("/")).as_bytes()).unwrap();
+        assert_eq!(wire.answer().unwrap().unwrap().status, 204);
+        assert_eq!(wire.answer().unwrap().unwrap().text(), "1");
+    }
+}
+
+#[test]
+fn good_answers_without_a_body_keep_their_connection() {
+    for (method, odd) in [
+        ("HEAD", "200 OK\r\nContent-Length: 5"),
+        ("HEAD", "200 OK\r\nTransfer-Encoding: chunked"),
+        ("GET", "304 Not Modified\r\nContent-Length: 5"),
+        ("GET", "204 No Content"),
+    ] {
+        let backend = counting(format!("HTTP/1.1 {odd}\r\n\r\n").leak());
+        let gateway = gateway(&backend, "");
+        let mut wire = gateway.connect();
+        for _ in 0..3 {
+            wire.write(get("/odd").replace("GET", method).as_bytes()).unwrap();
+            assert!(wire.answer_without_body().unwrap().unwrap().status < 400);
+            wire.write(get("/").as_bytes()).unwrap();
+            assert_eq!(wire.answer().unwrap().unwrap().text(), "0", "{method} {odd}");
+        }
+        gateway.wait_for_metric("stickfast_hot_path_requests_total", &[], 6.0);
+    }
+}
+
+#[test]
+fn headers_may_come_byte_by_byte() {
+    const ANSWER: &[u8] = b"HTTP/1.1 103 Hint\nA: b\n\nHTTP/1.1 200 OK\nContent-Length: 2\n\nok";
+    let backend = speaking("b", |mut stream| {
+        let mut reader = BufReader::new(stream.try_clone().unwrap());
+        while !skip_head(&mut reader).is_empty() {
+            ANSWER.chunks(1).for_each(|byte| stream.write_all(byte).unwrap());
+        }
+    });
+    let gateway = gateway(&backend, "");
+    let mut wire = gateway.connect();
+    for request in [get("/a"), get("/a").replace('\r', "")] {
+        request.as_bytes().chunks(1).for_each(|byte| wire.write(byte).unwrap());
+        assert_eq!(wire.answer().unwrap().unwrap().text(), "ok");
+    }
+    gateway.wait_for_metric("stickfast_hot_path_requests_total", &[], 2.0);
 }

@@ -29,6 +29,7 @@ mod drivers;
 mod explain;
 mod failures;
 mod forwarding;
+mod framing;
 mod handed_over;
 mod hashing;
 mod grpc;

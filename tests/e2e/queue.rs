@@ -335,6 +335,7 @@ fn nothing_leaks_while_clients_come_and_go_and_the_limits_change() {
                         0 => {
                             let mut gone = Wire::connect(address, None).unwrap();
                             gone.write(&Request::get(&path).bytes(&client.jar)).unwrap();
+                            // leaves at some time or other
                             thread::sleep(Duration::from_millis(next(&mut state) % 40));
                         }
                         1 => client = Client::new(address),
@@ -349,6 +350,7 @@ fn nothing_leaks_while_clients_come_and_go_and_the_limits_change() {
             backends[0].stop();
             gateway.reload(&setup(most, policy));
             backends[0].restart();
+            // each setting is in force for a while
             thread::sleep(Duration::from_millis(300));
         }
     });

@@ -162,6 +162,7 @@ fn silence_ends_a_websocket_and_a_ping_is_no_silence() {
         while start.elapsed() < Duration::from_secs(2) {
             lively.send(Message::Ping(tungstenite::Bytes::new())).unwrap();
             assert!(lively.read().unwrap().is_pong());
+            // more often than `idleTimeout`, for longer
             thread::sleep(Duration::from_millis(100));
         }
         lively.send(Message::text("still there")).unwrap();

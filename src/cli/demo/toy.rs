@@ -9,9 +9,6 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use tokio::sync::Notify;
 use tokio::task::JoinSet;
 
-/// Running toy backends.
-pub(super) struct Toys(std::thread::JoinHandle<()>);
-
 struct Toy {
     id: String,
     served: AtomicU64,
@@ -19,7 +16,7 @@ struct Toy {
 }
 
 /// Starts a backend at each address, on a thread of their own.
-pub(super) fn start(toys: Vec<(String, SocketAddr)>) -> anyhow::Result<Toys> {
+pub(super) fn start(toys: Vec<(String, SocketAddr)>) -> anyhow::Result<()> {
     let mut bound = Vec::new();
     for (id, address) in toys {
         let listener = TcpListener::bind(address)
@@ -35,14 +32,8 @@ pub(super) fn start(toys: Vec<(String, SocketAddr)>) -> anyhow::Result<Toys> {
             while backends.join_next().await.is_some() {}
         });
     };
-    Ok(Toys(std::thread::Builder::new().name("toys".into()).spawn(serve)?))
-}
-
-impl Toys {
-    /// Waits until all of them were stopped.
-    pub(super) fn wait(self) -> anyhow::Result<()> {
-        self.0.join().map_err(|_| anyhow::anyhow!("the toy backends have failed"))
-    }
+    std::thread::Builder::new().name("toys".into()).spawn(serve)?;
+    Ok(())
 }
 
 async fn serve(id: String, listener: TcpListener) {

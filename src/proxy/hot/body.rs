@@ -1,6 +1,7 @@
 //! Where the body of a response ends (RFC 9112 §6.3).
 
 use crate::model::Fields;
+use crate::pool::Last;
 use http::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
 use http::{Method, StatusCode};
 
@@ -39,10 +40,8 @@ impl Body {
         headers: &impl Fields,
     ) -> Result<Self, Malformed> {
         let length = announced(headers)?;
-        let none = *method == Method::HEAD
-            || matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
         Ok(match length {
-            _ if none => Self::Length(0),
+            _ if is_bodiless(method, status) => Self::Length(0),
             _ if is_chunked(headers) => Self::Chunks(Chunks::default()),
             Some(length) if !headers.has(&TRANSFER_ENCODING) => Self::Length(length),
             Some(_) | None => Self::Rest,
@@ -70,6 +69,23 @@ impl Body {
             Self::Rest => false,
         }
     }
+}
+
+fn is_bodiless(method: &Method, status: StatusCode) -> bool {
+    *method == Method::HEAD || matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED)
+}
+
+/// What this response leaves behind on its connection; `None` when that cannot be used again: a 204
+/// that announces a body (RFC 9110 §8.6, RFC 9112 §6.1 forbid it) will hardly go without one. Answers
+/// to HEAD and 304 may announce what another request would get.
+pub(super) fn last(method: &Method, status: StatusCode, headers: &impl Fields) -> Option<Last> {
+    if !is_bodiless(method, status) {
+        return Some(Last::Framed);
+    }
+    let announces = headers.has(&TRANSFER_ENCODING)
+        || announced(headers).is_ok_and(|length| length.is_some_and(|length| length > 0));
+    let lies = status == StatusCode::NO_CONTENT && announces;
+    (!lies).then_some(Last::Bodiless)
 }
 
 /// The one length that is announced; saying it twice is no fault.
@@ -229,6 +245,24 @@ mod tests {
         let none = Ok(Body::Length(0));
         assert_eq!(Body::of(&Method::HEAD, StatusCode::OK, &headers), none);
         assert_eq!(Body::of(&Method::GET, StatusCode::NOT_MODIFIED, &headers), none);
+    }
+
+    #[test]
+    fn a_204_that_announces_a_body_ends_its_connection() {
+        let of = |method: Method, status: u16, name: http::HeaderName, value: &'static str| {
+            let headers = HeaderMap::from_iter([(name, HeaderValue::from_static(value))]);
+            last(&method, StatusCode::from_u16(status).unwrap(), &headers)
+        };
+        for method in [Method::GET, Method::HEAD] {
+            assert_eq!(of(method.clone(), 204, CONTENT_LENGTH, "5"), None);
+            assert_eq!(of(method.clone(), 204, TRANSFER_ENCODING, "chunked"), None);
+            assert_eq!(of(method.clone(), 204, CONTENT_LENGTH, "0"), Some(Last::Bodiless));
+            assert_eq!(of(method.clone(), 304, CONTENT_LENGTH, "5"), Some(Last::Bodiless));
+            assert_eq!(of(method, 304, TRANSFER_ENCODING, "chunked"), Some(Last::Bodiless));
+        }
+        assert_eq!(of(Method::HEAD, 200, CONTENT_LENGTH, "5"), Some(Last::Bodiless));
+        assert_eq!(of(Method::HEAD, 200, TRANSFER_ENCODING, "chunked"), Some(Last::Bodiless));
+        assert_eq!(of(Method::GET, 200, CONTENT_LENGTH, "0"), Some(Last::Framed));
     }
 
     const CHUNKED: &[u8] = b"5;a=b\r\nhello\r\nB\r\n, my world!\r\n0\r\nX-Sum: 1\r\n\r\n";

@@ -301,10 +301,9 @@ pub(super) fn write_request(request: &Inbound, out: &mut Vec<u8>) {
     out.extend_from_slice(b"\r\n");
 }
 
-/// Writes a response as it goes to a client.
+/// Writes a response as it goes to a client: in our own version (RFC 9110 §6.2).
 pub(super) fn write_response(response: &Outbound, out: &mut Vec<u8>) {
-    let is_old = response.version == Version::HTTP_10;
-    out.extend_from_slice(if is_old { b"HTTP/1.0 " } else { b"HTTP/1.1 " });
+    out.extend_from_slice(b"HTTP/1.1 ");
     out.extend_from_slice(response.status.as_str().as_bytes());
     out.push(b' ');
     out.extend_from_slice(response.lines.part(response.reason.clone()));

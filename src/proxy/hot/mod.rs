@@ -17,6 +17,7 @@ mod lines;
 mod links;
 mod relay;
 mod scratch;
+mod seek;
 mod trouble;
 mod upload;
 
@@ -31,6 +32,7 @@ use pingora_core::protocols::tls::SslDigest;
 use pingora_core::protocols::{Shutdown, Ssl};
 use pingora_core::server::ShutdownWatch;
 use scratch::Scratch;
+use seek::Seek;
 use std::future::poll_fn;
 use std::io;
 use std::net::IpAddr;
@@ -157,20 +159,14 @@ pub(super) async fn serve(
     let (peer, tls) = (io.peer(), io.get_ssl_digest());
     let (inbox, out) = (Vec::new(), Vec::new());
     let alarm = Alarm::new(now);
-    let mut conn = Conn {
-        io,
-        peer,
-        tls,
-        inbox,
-        out,
-        alarm,
-        fresh: None,
-        served: 0,
-        owes_body: false,
-        closing,
-    };
+    let (served, owes_body) = (0, false);
+    let mut conn =
+        Conn { io, peer, tls, inbox, out, alarm, fresh: None, served, owes_body, closing };
+    let mut seek = Seek::default();
     loop {
-        let request = match head::request(&conn.inbox) {
+        let due = seek.is_due(&conn.inbox);
+        let head = if due { head::request(&conn.inbox) } else { Head::Partial };
+        let request = match head {
             Head::Whole(request) => request,
             Head::Partial if conn.inbox.len() < MOST => {
                 if conn.more(&mut parting).await {
@@ -180,6 +176,7 @@ pub(super) async fn serve(
             }
             Head::Partial | Head::Odd => break,
         };
+        seek = Seek::default();
         match Exchange::new(&mut conn, request, live).run().await {
             After::NotOurs => break,
             After::Close => {

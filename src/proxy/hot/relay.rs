@@ -1,18 +1,19 @@
 //! One try: the request to a backend, and what it says to the client.
 
 use super::Conn;
-use super::body::Body;
+use super::body::{self, Body};
 use super::exchange::Exchange;
 use super::head::{self, Outbound};
 use super::links::write_all;
 use super::scratch::Scratch;
+use super::seek::Seek;
 use super::trouble::{
     backend_is_silent, client_gone, client_is_silent, cut_off, invalid, malformed, upstream_read,
     upstream_write,
 };
 use super::upload::{Step, Upload};
 use crate::model::{Fields, clock};
-use crate::pool::{Member, Wire};
+use crate::pool::{Last, Member, Wire};
 use crate::proxy::message::{Message, Request};
 use crate::proxy::{answer, respond, sign};
 use crate::snapshot::Timeouts;
@@ -68,7 +69,8 @@ impl Exchange<'_, '_> {
         if response.status == StatusCode::SWITCHING_PROTOCOLS {
             return Err(invalid("101 to a request that asked for none"));
         }
-        let keeps_wire = backend_keeps(&response);
+        let last = body::last(self.request.method(), response.status, &response)
+            .filter(|_| backend_keeps(&response));
         let (mut body, wraps) = self.frame(&mut response)?;
         let early = inflow.rest();
         let part = body.take(early).map_err(malformed)?;
@@ -102,9 +104,9 @@ impl Exchange<'_, '_> {
                 return self.end(None, wraps).await;
             }
         }
-        let keeps_wire = keeps_wire && !overread && !matches!(body, Body::Rest);
-        let keeps_wire = keeps_wire && self.upload.is_whole();
-        self.end(keeps_wire.then_some((wire, member)), wraps).await
+        let last = last.filter(|_| !overread && !matches!(body, Body::Rest));
+        let last = last.filter(|_| self.upload.is_whole());
+        self.end(last.map(|last| (wire, last, member)), wraps).await
     }
 
     /// What `Connection` says to the client.
@@ -113,12 +115,12 @@ impl Exchange<'_, '_> {
     }
 
     /// The backend is through: what is left goes to the client.
-    async fn end(&mut self, wire: Option<(Wire, &Arc<Member>)>, wraps: bool) -> Result<()> {
+    async fn end(&mut self, wire: Option<(Wire, Last, &Arc<Member>)>, wraps: bool) -> Result<()> {
         if wraps {
             self.conn.out.extend_from_slice(b"0\r\n\r\n");
         }
-        if let Some((wire, member)) = wire {
-            member.idle().put(wire, clock::monotonic_now());
+        if let Some((wire, last, member)) = wire {
+            member.idle().put(wire, last, clock::monotonic_now());
         }
         self.ctx.free_seat();
         self.send().await
@@ -141,19 +143,23 @@ impl Exchange<'_, '_> {
         inflow: &mut Inflow,
         limit: Duration,
     ) -> Result<Outbound> {
+        let mut seek = Seek::default();
         loop {
             let unread = inflow.rest();
-            if !unread.is_empty() {
+            if !unread.is_empty() && seek.is_due(unread) {
                 match head::response(unread) {
                     Ok(Some(response)) => {
                         inflow.used += response.length;
                         return Ok(response);
                     }
-                    Ok(None) if unread.len() > MAX_HEAD => return Err(invalid("too long")),
-                    Ok(None) => inflow.keep(),
+                    Ok(None) => {}
                     Err(why) => return Err(invalid(&why.to_string())),
                 }
             }
+            if inflow.rest().len() > MAX_HEAD {
+                return Err(invalid("too long"));
+            }
+            inflow.keep();
             let got = self.part(wire, &mut inflow.scratch, limit).await?;
             if got == 0 {
                 return Err(cut_off());
@@ -219,7 +225,6 @@ impl Exchange<'_, '_> {
         let body = body.map_err(malformed)?;
         let wraps = body == Body::Rest && !response.has(&TRANSFER_ENCODING);
         if wraps {
-            response.version = Version::HTTP_11;
             response.set(&TRANSFER_ENCODING, b"chunked")?;
         }
         Ok((body, wraps))

@@ -189,7 +189,7 @@ async fn answer(
         "/vanish" | "/reset" => {
             let mut to = respond.send_response(ok(), false)?;
             send(&mut to, Bytes::from_static(b"so far")).await?;
-            // until it is out
+            // until it is out, which h2 tells nobody
             tokio::time::sleep(std::time::Duration::from_millis(100)).await;
             if head.uri.path() == "/vanish" {
                 wish.vanish.notify_one();
