@@ -16,8 +16,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 /// How long, and for how many bytes, a refused client may go on sending.
-const LINGER: Duration = Duration::from_secs(2);
-const LINGER_BYTES: usize = 64 << 20;
+pub(super) const LINGER: Duration = Duration::from_secs(2);
+pub(super) const LINGER_BYTES: usize = 64 << 20;
 
 /// Writes an answer instead of a backend's.
 pub(super) async fn write(session: &mut Session, ctx: &mut Ctx, refusal: Refusal) -> Result<()> {

@@ -8,7 +8,7 @@
 //!                            a WebSocket goes on in `tunnel`, by the same stages, to `logging`
 //!    upstream_peer        ─► choose: the bound backend, or the next candidate
 //!      fail_to_connect    ─► fail: on to the next (nothing was sent)
-//!    upstream_request_filter ─► receive: request id, Via
+//!    upstream_request_filter ─► sign: request id, Via, where a client comes from
 //!      error_while_proxy  ─► fail: only where it is safe
 //!    response_filter      ─► respond: stamp the backend that answered
 //!      response_body_filter ► links: the key in the links of a page

@@ -185,10 +185,11 @@ impl<'e, 'c> Exchange<'e, 'c> {
         self.conn.out.clear();
         head::write_answer(&header, &mut self.conn.out);
         self.status = status;
-        if *self.request.method() != Method::HEAD {
-            self.pass(body.as_bytes(), body.len(), false);
+        if *self.request.method() == Method::HEAD {
+            return self.send(&[], false).await;
         }
-        self.send().await
+        self.bytes += body.len() as u64;
+        self.send(body.as_bytes(), false).await
     }
 }
 

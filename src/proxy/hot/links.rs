@@ -5,7 +5,7 @@ use crate::pool::{Cells, Member, Wire};
 use crate::snapshot::Timeouts;
 use pingora::{Error, ErrorType, Result};
 use std::future::poll_fn;
-use std::io;
+use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::task::Poll;
 use std::time::Duration;
@@ -59,4 +59,41 @@ pub(super) async fn write_all<W: AsyncWrite + Unpin>(
         to.flush().await
     };
     timeout(limit, all).await.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
+}
+
+/// The same for two pieces, without putting them together.
+pub(super) async fn write_both<W: AsyncWrite + Unpin>(
+    to: &mut W,
+    one: &[u8],
+    other: &[u8],
+    limit: Duration,
+) -> io::Result<()> {
+    let slices = [IoSlice::new(one), IoSlice::new(other)];
+    let first = poll_fn(|cx| match Pin::new(&mut *to).poll_write_vectored(cx, &slices) {
+        Poll::Ready(written) => Poll::Ready(written),
+        Poll::Pending => Poll::Ready(Ok(0)),
+    });
+    let written = first.await?;
+    if let Some(rest) = one.get(written..).filter(|rest| !rest.is_empty()) {
+        write_all(to, rest, limit).await?;
+    }
+    write_all(to, other.get(written.saturating_sub(one.len())..).unwrap_or_default(), limit).await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::io::AsyncReadExt;
+
+    #[tokio::test]
+    async fn two_pieces_arrive_as_one_whatever_fits_at_once() {
+        for room in [1, 3, 4, 5, 7, 64] {
+            let (mut here, mut there) = tokio::io::duplex(room);
+            let writing = write_both(&mut here, b"head", b"body", Duration::from_secs(9));
+            let mut read = [0; 8];
+            let (written, _) = tokio::join!(writing, there.read_exact(&mut read));
+            written.unwrap();
+            assert_eq!(&read, b"headbody");
+        }
+    }
 }

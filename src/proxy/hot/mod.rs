@@ -1,12 +1,12 @@
 //! The short way: requests that need nothing special, served on the client's connection and one to
 //! the backend, without Pingora between. It asks the same functions as Pingora's hooks do
-//! (`receive`, `choose`, `respond`, `fail`, `answer`, `finish`); what it cannot do it leaves to them
+//! (`receive`, `choose`, `sign`, `respond`, `fail`, `answer`, `finish`); what it cannot do it leaves to them
 //! before anything is used up.
 //!
 //! ```text
-//!  ClientIo ─► head: plain? ─┬► exchange: receive ─► choose ─► wire ─► respond ─► body ─► finish ─┐
-//!      ▲                     └► Pingora, with every byte that was read                            │
-//!      └──────────────────────────────────────────────────────────────────────────────────────────┘
+//!  ClientIo ─► head: plain? ─┬► exchange: receive ─► choose ─► relay: wire ─► respond ─► body ─► finish ─┐
+//!      ▲                     └► Pingora, with every byte that was read                                   │
+//!      └─────────────────────────────────────────────────────────────────────────────────────────────────┘
 //! ```
 
 mod alarm;
@@ -21,6 +21,7 @@ mod seek;
 mod trouble;
 mod upload;
 
+use super::answer::{LINGER, LINGER_BYTES};
 use super::company::Fresh;
 use super::front::ClientIo;
 use crate::model::clock;
@@ -39,7 +40,7 @@ use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 use tokio::io::{AsyncRead, ReadBuf};
 use tokio::sync::watch;
 
@@ -47,10 +48,6 @@ use tokio::sync::watch;
 const MOST: usize = 1 << 20;
 /// Room for what was read that is kept from one request to the next.
 const KEPT: usize = 8 * 1024;
-
-/// How long, and in how many reads, a client may still send what nobody will answer.
-const LINGER: Duration = Duration::from_secs(1);
-const LINGER_READS: u32 = 64;
 
 /// How it ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -125,10 +122,10 @@ impl Conn<'_> {
         }
         let rest = async {
             self.io.shutdown().await;
-            let mut left = LINGER_READS;
+            let mut left = LINGER_BYTES;
             while left > 0 && poll_fn(|cx| self.poll_read(cx)).await.is_ok_and(|read| read > 0) {
+                left = left.saturating_sub(self.inbox.len());
                 self.inbox.clear();
-                left -= 1;
             }
         };
         let _ = tokio::time::timeout(LINGER, rest).await;
@@ -180,8 +177,9 @@ pub(super) async fn serve(
         match Exchange::new(&mut conn, request, live).run().await {
             After::NotOurs => break,
             After::Close => {
-                conn.io.request_is_over();
+                // what it sends now is no header
                 conn.part().await;
+                conn.io.request_is_over();
                 return Ended::Closed;
             }
             After::Next(now) => {

@@ -4,7 +4,7 @@ use super::Conn;
 use super::body::{self, Body};
 use super::exchange::Exchange;
 use super::head::{self, Outbound};
-use super::links::write_all;
+use super::links::{write_all, write_both};
 use super::scratch::Scratch;
 use super::seek::Seek;
 use super::trouble::{
@@ -13,7 +13,7 @@ use super::trouble::{
 };
 use super::upload::{Step, Upload};
 use crate::model::{Fields, clock};
-use crate::pool::{Last, Member, Wire};
+use crate::pool::{Member, Wire};
 use crate::proxy::message::{Message, Request};
 use crate::proxy::{answer, respond, sign};
 use crate::snapshot::Timeouts;
@@ -34,6 +34,9 @@ const MAX_HEAD: usize = 1_048_575;
 /// What a client may send ahead of the answer to its last request.
 const AHEAD: usize = 64 * 1024;
 
+/// Up to so many bytes, a header and what follows it are put together to be written.
+const JOINED: usize = 16 * 1024;
+
 /// How a connection to a backend was come by.
 #[derive(Clone, Copy)]
 pub(super) struct Link<'m> {
@@ -53,7 +56,8 @@ impl Exchange<'_, '_> {
         conn.out.clear();
         head::write_request(&self.request, &mut conn.out);
         conn.out.extend_from_slice(self.upload.first(&conn.inbox));
-        conn.alarm.set(since + if self.upload.is_whole() { timeouts.read } else { self.patience });
+        let whole = self.upload.is_whole();
+        conn.alarm.set(since + if whole { timeouts.read } else { self.patience });
         write_all(&mut wire, &conn.out, timeouts.write).await.map_err(upstream_write)?;
         let mut inflow = Inflow::default();
         let mut response = loop {
@@ -64,7 +68,8 @@ impl Exchange<'_, '_> {
             respond::respond(self.request.method(), &mut response, &mut self.ctx, self.live)?;
             self.conn.out.clear();
             head::write_response(&response, &mut self.conn.out);
-            self.send().await?;
+            self.send(&[], false).await?;
+            self.set_alarm(timeouts.read);
         };
         if response.status == StatusCode::SWITCHING_PROTOCOLS {
             return Err(invalid("101 to a request that asked for none"));
@@ -82,48 +87,43 @@ impl Exchange<'_, '_> {
         response.set(&CONNECTION, self.connection())?;
         self.conn.out.clear();
         head::write_response(&response, &mut self.conn.out);
-        let overread = part.length < early.len();
-        self.pass(early.get(..part.length).unwrap_or_default(), part.payload, wraps);
         self.status = response.status.as_u16();
-        while !body.is_whole() {
-            self.send().await?;
-            self.conn.out.clear();
-            self.conn.alarm.set(clock::monotonic_now() + timeouts.read);
+        self.bytes += part.payload as u64;
+        let mut piece = early.get(..part.length).unwrap_or_default();
+        let mut overread = part.length < early.len();
+        while !body.is_whole() && !overread {
+            self.send(piece, wraps).await?;
+            self.set_alarm(timeouts.read);
             let read = self.part(&mut wire, &mut inflow.scratch, timeouts.read).await?;
             let read = inflow.scratch.get(..read).unwrap_or_default();
-            if read.is_empty() {
-                if matches!(body, Body::Rest) {
-                    break;
-                }
+            if read.is_empty() && !matches!(body, Body::Rest) {
                 return Err(cut_off());
             }
             let part = body.take(read).map_err(malformed)?;
-            let overread = part.length < read.len();
-            self.pass(read.get(..part.length).unwrap_or_default(), part.payload, wraps);
-            if overread {
-                return self.end(None, wraps).await;
+            self.bytes += part.payload as u64;
+            overread = part.length < read.len();
+            piece = read.get(..part.length).unwrap_or_default();
+            if read.is_empty() {
+                break;
             }
         }
-        let last = last.filter(|_| !overread && !matches!(body, Body::Rest));
-        let last = last.filter(|_| self.upload.is_whole());
-        self.end(last.map(|last| (wire, last, member)), wraps).await
+        let reads_on = !overread && !matches!(body, Body::Rest) && self.upload.is_whole();
+        if let Some(last) = last.filter(|_| reads_on) {
+            member.idle().put(wire, last, clock::monotonic_now());
+        }
+        // the backend is through: what is left goes to the client
+        self.ctx.free_seat();
+        self.send(piece, wraps).await?;
+        if wraps {
+            self.conn.out.extend_from_slice(b"0\r\n\r\n");
+            self.send(&[], false).await?;
+        }
+        Ok(())
     }
 
     /// What `Connection` says to the client.
     pub(super) const fn connection(&self) -> &'static [u8] {
         if self.keeps { b"keep-alive" } else { b"close" }
-    }
-
-    /// The backend is through: what is left goes to the client.
-    async fn end(&mut self, wire: Option<(Wire, Last, &Arc<Member>)>, wraps: bool) -> Result<()> {
-        if wraps {
-            self.conn.out.extend_from_slice(b"0\r\n\r\n");
-        }
-        if let Some((wire, last, member)) = wire {
-            member.idle().put(wire, last, clock::monotonic_now());
-        }
-        self.ctx.free_seat();
-        self.send().await
     }
 
     /// Puts the headers in that tell of us; for each try anew, as they may tell of the last one.
@@ -159,13 +159,22 @@ impl Exchange<'_, '_> {
             if inflow.rest().len() > MAX_HEAD {
                 return Err(invalid("too long"));
             }
-            inflow.keep();
+            if !inflow.rest().is_empty() {
+                inflow.keep();
+                self.set_alarm(limit);
+            }
             let got = self.part(wire, &mut inflow.scratch, limit).await?;
             if got == 0 {
                 return Err(cut_off());
             }
             inflow.take_in(got);
         }
+    }
+
+    /// The time for what is to come next begins.
+    fn set_alarm(&mut self, limit: Duration) {
+        let limit = if self.upload.is_whole() { limit } else { self.patience };
+        self.conn.alarm.set(clock::monotonic_now() + limit);
     }
 
     /// Reads a part of a response, while the client stays and the rest of its body goes on. `limit` is
@@ -230,26 +239,24 @@ impl Exchange<'_, '_> {
         Ok((body, wraps))
     }
 
-    /// Puts a part of the body behind what is to be written.
-    pub(super) fn pass(&mut self, part: &[u8], payload: usize, wraps: bool) {
-        self.bytes += payload as u64;
-        let out = &mut self.conn.out;
-        if wraps && !part.is_empty() {
-            let _ = write!(out, "{:X}\r\n", part.len());
-        }
-        out.extend_from_slice(part);
-        if wraps && !part.is_empty() {
+    /// Sends what is to be sent, and a piece of the body behind it.
+    pub(super) async fn send(&mut self, piece: &[u8], wraps: bool) -> Result<()> {
+        let limit = self.ctx.snapshot.limits.body_timeout;
+        let Conn { io, out, .. } = &mut *self.conn;
+        if wraps && !piece.is_empty() {
+            let _ = write!(out, "{:X}\r\n", piece.len());
+            out.extend_from_slice(piece);
             out.extend_from_slice(b"\r\n");
         }
-    }
-
-    /// Writes what is to be written.
-    pub(super) async fn send(&mut self) -> Result<()> {
-        let limit = self.ctx.snapshot.limits.body_timeout;
-        let conn = &mut *self.conn;
-        write_all(&mut *conn.io, &conn.out, limit)
-            .await
-            .map_err(|why| Error::because(ErrorType::WriteError, "to the client", why).into_down())
+        let behind = if wraps { &[] } else { piece };
+        let sent = if out.len() + behind.len() > JOINED {
+            write_both(&mut **io, out, behind, limit).await
+        } else {
+            out.extend_from_slice(behind);
+            write_all(&mut **io, out, limit).await
+        };
+        out.clear();
+        sent.map_err(|why| Error::because(ErrorType::WriteError, "to the client", why).into_down())
     }
 }
 
