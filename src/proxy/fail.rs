@@ -7,12 +7,15 @@ use super::ctx::Ctx;
 use super::refusal::Refusal;
 use crate::affinity::course::OnUnhealthy;
 use crate::model::{Cause, clock};
-use pingora::{Error, ErrorSource, ErrorType};
+use pingora::{Error, ErrorSource, ErrorType, RetryType};
 use pingora_proxy::Session;
 
 /// Tries after the request was sent. Each of them may have been carried out by a backend that died
 /// while answering, so there are few.
 const LATE_RETRIES: u32 = 2;
+
+/// Tries of a request that nobody has looked at.
+const UNTAKEN_RETRIES: u32 = 8;
 
 /// A request that finds no backend in so many times the connect timeout has waited long enough.
 /// Refused connections take no time, so that all backends are tried.
@@ -66,8 +69,20 @@ pub(super) fn while_proxying(
     reused: bool,
 ) -> Box<Error> {
     let untouched = final_response(session).is_none() && !session.as_ref().retry_buffer_truncated();
+    if untouched && is_untaken(&error) && ctx.attempts < UNTAKEN_RETRIES {
+        ctx.once_more.clone_from(&ctx.backend);
+        let mut error = error;
+        error.set_retry(true);
+        return error;
+    }
     let repeatable = untouched && session.req_header().method.is_idempotent();
     after_sending(ctx, error, repeatable, reused)
+}
+
+/// Whether a backend of HTTP/2 has said that it did not look at the request (RFC 9113 §8.7): it ends the
+/// connection, or takes no more streams. Any request can be sent again then.
+fn is_untaken(error: &Error) -> bool {
+    *error.etype() == ErrorType::H2Error && matches!(error.retry, RetryType::Decided(true))
 }
 
 /// The same where it is known whether the request is `repeatable`.

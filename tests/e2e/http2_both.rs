@@ -200,6 +200,17 @@ fn a_backend_that_says_goaway_loses_no_request() {
 }
 
 #[test]
+fn what_a_backend_has_not_looked_at_is_sent_again_whatever_it_is() {
+    let backend = Http2Backend::start("b");
+    let gateway = Gateway::start(&before(backend.at()));
+    let mut client = Http2::connect(gateway.address());
+    for method in ["GET", "POST"] {
+        let answer = client.send(method, "/refuse", &[], b"");
+        assert_eq!((answer.status, answer.backend().as_str()), (200, "b"));
+    }
+}
+
+#[test]
 fn a_websocket_is_asked_for_in_http_1_1() {
     let backend = Http2Backend::start_or("b", |stream| {
         let Ok(mut socket) = accept(stream) else { return };

@@ -24,6 +24,7 @@ use tokio_rustls::TlsAcceptor;
 /// - `/deaf` reads nothing of the body and answers nothing;
 /// - `/trailers` and `/hint` come with just that;
 /// - `/goaway` is answered, and its connection takes no more requests;
+/// - `/refuse` is not looked at three times of four;
 /// - `/vanish` begins an answer and closes the connection, `/reset` takes the stream back instead.
 pub(crate) struct Http2Backend {
     backend: Backend,
@@ -36,6 +37,7 @@ struct State {
     connections: AtomicUsize,
     sent: AtomicUsize,
     resets: AtomicUsize,
+    refused: AtomicUsize,
 }
 
 impl Http2Backend {
@@ -185,6 +187,10 @@ async fn answer(
             let ended = std::future::poll_fn(|cx| respond.poll_reset(cx)).await;
             state.resets.fetch_add(1, Ordering::SeqCst);
             ended.map(drop)
+        }
+        "/refuse" if state.refused.fetch_add(1, Ordering::SeqCst) % 4 != 3 => {
+            respond.send_reset(h2::Reason::REFUSED_STREAM);
+            Ok(())
         }
         "/vanish" | "/reset" => {
             let mut to = respond.send_response(ok(), false)?;
