@@ -9,16 +9,23 @@ use super::private::private;
 use super::refusal::REASON_NAME;
 use super::{links, sessions};
 use crate::affinity::Stamp;
+use crate::model::fields::named;
 use crate::model::{Did, clock};
 use crate::routing::subset::Named;
 use crate::snapshot::{Live, Place, Rule, Text};
-use http::header::{CACHE_CONTROL, CONTENT_LENGTH, SET_COOKIE, TRANSFER_ENCODING};
+use http::header::{
+    CACHE_CONTROL, CONNECTION, CONTENT_LENGTH, HeaderName, SET_COOKIE, TRANSFER_ENCODING, UPGRADE,
+};
 use http::{Method, StatusCode, Version};
 use pingora::Result;
 use pingora::http::ResponseHeader;
 use pingora_proxy::Session;
+use smallvec::SmallVec;
 use std::sync::Arc;
 use std::time::Duration;
+
+static KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
+static PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
 
 /// An upgraded connection may be silent for this long, as in HAProxy's usual `timeout tunnel`.
 pub(super) const TUNNEL_TIMEOUT: Duration = Duration::from_hours(1);
@@ -66,6 +73,10 @@ pub(super) fn respond(
 ) -> Result<()> {
     // it says that the gateway itself has answered
     response.remove(&REASON_NAME);
+    let upgrades = [StatusCode::SWITCHING_PROTOCOLS, StatusCode::UPGRADE_REQUIRED];
+    if !upgrades.contains(&response.status()) {
+        leave_connection(response);
+    }
     say_length_once(response)?;
     if is_interim(response) {
         return Ok(());
@@ -101,6 +112,25 @@ fn say_length_once(response: &mut impl Response) -> Result<()> {
     let once = value.trim_ascii().to_vec();
     drop(lengths);
     response.set(&CONTENT_LENGTH, &once)
+}
+
+/// Takes out what is of the backend's connection alone (RFC 9110 §7.6.1); `Connection` itself is said
+/// anew.
+fn leave_connection(response: &mut impl Response) {
+    let options = response.all(&CONNECTION).flat_map(|line| line.split(|byte| *byte == b','));
+    let usual = |option: &&[u8]| {
+        option.eq_ignore_ascii_case(b"keep-alive") || option.eq_ignore_ascii_case(b"close")
+    };
+    let options = options.map(<[u8]>::trim_ascii).filter(|option| !usual(option));
+    let options: SmallVec<[HeaderName; 2]> = options.filter_map(named).collect();
+    // these are no options, whatever a backend says
+    let frames = |name: &&HeaderName| [CONTENT_LENGTH, TRANSFER_ENCODING].contains(name);
+    for name in options.iter().filter(|name| !frames(name)) {
+        response.remove(name);
+    }
+    for name in [&UPGRADE, &KEEP_ALIVE, &PROXY_CONNECTION] {
+        response.remove(name);
+    }
 }
 
 /// Writes what concerns this client alone; tells whether there is anything.

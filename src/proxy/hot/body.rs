@@ -173,7 +173,8 @@ impl Chunks {
                 let value = char::from(digit).to_digit(16).unwrap_or_default();
                 let grown = self.left.checked_mul(16).and_then(|s| s.checked_add(value.into()));
                 self.left = grown.filter(|size| *size <= u64::MAX >> 1).ok_or(Malformed)?;
-                At::Size
+                // any number of zeros makes no more of it
+                self.aside(byte, At::Size)?
             }
             (At::Size | At::Extension, b'\r') => At::SizeLf,
             (At::Size, b';' | b' ' | b'\t') => At::Extension,

@@ -137,7 +137,7 @@ impl<'e, 'c> Exchange<'e, 'c> {
             self.ctx.backend = Some(Arc::clone(&member));
             let timeouts = rule.service.timeouts;
             // what cannot be repeated is worth a system call
-            let surely = !self.request.method().is_idempotent();
+            let surely = !self.request.method().is_idempotent() || !self.upload.stays_at_hand();
             let (wire, reused) =
                 match member.idle().take(self.ctx.arrived, surely).filter(|_| !once_more) {
                     Some(wire) => (wire, true),

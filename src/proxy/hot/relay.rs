@@ -13,7 +13,7 @@ use super::trouble::{
 };
 use super::upload::{Step, Upload};
 use crate::model::{Fields, clock};
-use crate::pool::{Member, Wire};
+use crate::pool::{Last, Member, Wire};
 use crate::proxy::message::{Message, Request};
 use crate::proxy::{answer, respond, sign};
 use crate::snapshot::Timeouts;
@@ -56,12 +56,11 @@ impl Exchange<'_, '_> {
         conn.out.clear();
         head::write_request(&self.request, &mut conn.out);
         conn.out.extend_from_slice(self.upload.first(&conn.inbox));
-        let whole = self.upload.is_whole();
-        conn.alarm.set(since + if whole { timeouts.read } else { self.patience });
+        conn.alarm.set(since + timeouts.read);
         write_all(&mut wire, &conn.out, timeouts.write).await.map_err(upstream_write)?;
         let mut inflow = Inflow::default();
         let mut response = loop {
-            let mut response = self.head(&mut wire, &mut inflow, timeouts.read).await?;
+            let mut response = self.head(&mut wire, &mut inflow, timeouts).await?;
             if !answer::is_interim(&response) {
                 break response;
             }
@@ -69,7 +68,7 @@ impl Exchange<'_, '_> {
             self.conn.out.clear();
             head::write_response(&response, &mut self.conn.out);
             self.send(&[], false).await?;
-            self.set_alarm(timeouts.read);
+            self.set_alarm(timeouts);
         };
         if response.status == StatusCode::SWITCHING_PROTOCOLS {
             return Err(invalid("101 to a request that asked for none"));
@@ -82,8 +81,8 @@ impl Exchange<'_, '_> {
         respond::respond(self.request.method(), &mut response, &mut self.ctx, self.live)?;
         response.set(&DATE, date::get_cached_date().as_bytes())?;
         self.keeps &= (!matches!(body, Body::Rest) || wraps) && !self.conn.is_closing();
-        // one that answers before it has read the request may not read the rest of it
-        self.keeps &= self.upload.is_whole();
+        // who leaves before it has read the request will not read the rest of it
+        self.keeps &= last.is_some() || !self.upload.goes_on();
         response.set(&CONNECTION, self.connection())?;
         self.conn.out.clear();
         head::write_response(&response, &mut self.conn.out);
@@ -93,8 +92,8 @@ impl Exchange<'_, '_> {
         let mut overread = part.length < early.len();
         while !body.is_whole() && !overread {
             self.send(piece, wraps).await?;
-            self.set_alarm(timeouts.read);
-            let read = self.part(&mut wire, &mut inflow.scratch, timeouts.read).await?;
+            self.set_alarm(timeouts);
+            let read = self.part(&mut wire, &mut inflow.scratch, timeouts).await?;
             let read = inflow.scratch.get(..read).unwrap_or_default();
             if read.is_empty() && !matches!(body, Body::Rest) {
                 return Err(cut_off());
@@ -107,18 +106,52 @@ impl Exchange<'_, '_> {
                 break;
             }
         }
-        let reads_on = !overread && !matches!(body, Body::Rest) && self.upload.is_whole();
-        if let Some(last) = last.filter(|_| reads_on) {
-            member.idle().put(wire, last, clock::monotonic_now());
+        let last = last.filter(|_| !overread && !matches!(body, Body::Rest));
+        let mut wire = Some(wire);
+        if !self.upload.goes_on() {
+            // the backend is through: what is left goes to the client
+            self.give_back(wire.take(), last, member);
         }
-        // the backend is through: what is left goes to the client
-        self.ctx.free_seat();
         self.send(piece, wraps).await?;
         if wraps {
             self.conn.out.extend_from_slice(b"0\r\n\r\n");
             self.send(&[], false).await?;
         }
+        let Some(mut wire) = wire else { return Ok(()) };
+        // it has answered, and may want the rest of the request all the same
+        let silent = last.is_some() && self.rest(&mut wire, timeouts).await;
+        self.give_back(Some(wire), last.filter(|_| silent), member);
         Ok(())
+    }
+
+    /// The backend has done its part.
+    fn give_back(&mut self, wire: Option<Wire>, last: Option<Last>, member: &Member) {
+        if let Some((wire, last)) = wire.zip(last).filter(|_| self.upload.is_whole()) {
+            member.idle().put(wire, last, clock::monotonic_now());
+        }
+        self.ctx.free_seat();
+    }
+
+    /// Sends the rest of the body behind the answer; whether the backend took it and said no more.
+    async fn rest(&mut self, wire: &mut Wire, timeouts: Timeouts) -> bool {
+        let Self { conn, upload, patience, .. } = self;
+        let mut turn = Step::Done;
+        let mut byte = [0];
+        poll_fn(|cx| {
+            if Pin::new(&mut *wire).poll_read(cx, &mut ReadBuf::new(&mut byte)).is_ready() {
+                return Poll::Ready(false);
+            }
+            let Ok((step, moved)) = upload.poll(conn, wire, cx) else { return Poll::Ready(false) };
+            if step == Step::Done {
+                return Poll::Ready(upload.is_whole());
+            }
+            if moved || turn != step {
+                conn.alarm.set(clock::monotonic_now() + limit_of(step, timeouts, *patience));
+                turn = step;
+            }
+            conn.alarm.poll(cx).map(|()| false)
+        })
+        .await
     }
 
     /// What `Connection` says to the client.
@@ -141,7 +174,7 @@ impl Exchange<'_, '_> {
         &mut self,
         wire: &mut Wire,
         inflow: &mut Inflow,
-        limit: Duration,
+        timeouts: Timeouts,
     ) -> Result<Outbound> {
         let mut seek = Seek::default();
         loop {
@@ -161,9 +194,9 @@ impl Exchange<'_, '_> {
             }
             if !inflow.rest().is_empty() {
                 inflow.keep();
-                self.set_alarm(limit);
+                self.set_alarm(timeouts);
             }
-            let got = self.part(wire, &mut inflow.scratch, limit).await?;
+            let got = self.part(wire, &mut inflow.scratch, timeouts).await?;
             if got == 0 {
                 return Err(cut_off());
             }
@@ -172,24 +205,22 @@ impl Exchange<'_, '_> {
     }
 
     /// The time for what is to come next begins.
-    fn set_alarm(&mut self, limit: Duration) {
-        let limit = if self.upload.is_whole() { limit } else { self.patience };
-        self.conn.alarm.set(clock::monotonic_now() + limit);
+    fn set_alarm(&mut self, timeouts: Timeouts) {
+        self.conn.alarm.set(clock::monotonic_now() + timeouts.read);
     }
 
-    /// Reads a part of a response, while the client stays and the rest of its body goes on. `limit` is
-    /// for the backend, once it has the request.
+    /// Reads a part of a response, while the client stays and the rest of its body goes on.
     async fn part(
         &mut self,
         wire: &mut Wire,
         scratch: &mut Scratch,
-        limit: Duration,
+        timeouts: Timeouts,
     ) -> Result<usize> {
         let Self { conn, upload, patience, .. } = self;
         let has_room = |conn: &Conn<'_>, upload: &Upload| conn.inbox.len() < upload.used() + AHEAD;
         let mut watches = has_room(conn, upload);
-        let mut sends = !upload.is_whole();
-        let mut turn = Step::ClientsTurn;
+        let mut sends = upload.goes_on();
+        let mut turn = Step::Done;
         poll_fn(|cx| {
             let mut buffer = ReadBuf::new(scratch);
             match Pin::new(&mut *wire).poll_read(cx, &mut buffer) {
@@ -199,11 +230,11 @@ impl Exchange<'_, '_> {
             }
             if sends {
                 let (step, moved) = upload.poll(conn, wire, cx)?;
-                sends = !matches!(step, Step::Done);
-                if moved || !sends {
-                    conn.alarm.set(clock::monotonic_now() + if sends { *patience } else { limit });
+                sends = step != Step::Done;
+                if moved || turn != step {
+                    conn.alarm.set(clock::monotonic_now() + limit_of(step, timeouts, *patience));
+                    turn = step;
                 }
-                turn = step;
             }
             while watches && !sends {
                 match conn.poll_read(cx) {
@@ -216,9 +247,9 @@ impl Exchange<'_, '_> {
                 return Poll::Pending;
             }
             Poll::Ready(Err(match turn {
-                Step::ClientsTurn if sends => client_is_silent(),
-                Step::BackendsTurn if sends => upstream_write(io::ErrorKind::TimedOut.into()),
-                Step::Done | Step::ClientsTurn | Step::BackendsTurn => backend_is_silent(),
+                Step::ClientsTurn => client_is_silent(),
+                Step::BackendsTurn => upstream_write(io::ErrorKind::TimedOut.into()),
+                Step::Done => backend_is_silent(),
             }))
         })
         .await
@@ -289,11 +320,23 @@ impl Inflow {
 
     /// So many bytes were read.
     fn take_in(&mut self, got: usize) {
+        if self.rest().is_empty() {
+            self.kept.clear();
+        }
         if self.kept.is_empty() {
             (self.length, self.used) = (got, 0);
         } else {
             self.kept.extend_from_slice(self.scratch.get(..got).unwrap_or_default());
         }
+    }
+}
+
+/// How long whoever's turn it is may take.
+const fn limit_of(turn: Step, timeouts: Timeouts, patience: Duration) -> Duration {
+    match turn {
+        Step::Done => timeouts.read,
+        Step::ClientsTurn => patience,
+        Step::BackendsTurn => timeouts.write,
     }
 }
 

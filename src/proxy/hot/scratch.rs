@@ -3,9 +3,9 @@
 use std::cell::RefCell;
 use std::ops::{Deref, DerefMut};
 
-const SIZE: usize = 64 * 1024;
+const SIZE: usize = 32 * 1024;
 /// Buffers that a thread keeps.
-const KEPT: usize = 32;
+const KEPT: usize = 8;
 
 thread_local! {
     static SPARE: RefCell<Vec<Box<[u8]>>> = const { RefCell::new(Vec::new()) };

@@ -29,6 +29,7 @@ pub(super) struct Upload {
 }
 
 /// How a step went.
+#[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Step {
     /// All of it is sent, or the backend takes no more.
     Done,
@@ -54,7 +55,13 @@ impl Upload {
         self.left == 0 && !self.refused
     }
 
-    fn stays_at_hand(&self) -> bool {
+    /// Whether a backend goes on with it.
+    pub(super) fn goes_on(&self) -> bool {
+        self.left > 0 && !self.refused
+    }
+
+    /// Whether it can be sent again at any time.
+    pub(super) fn stays_at_hand(&self) -> bool {
         self.start as u64 + self.body <= AT_HAND
     }
 
@@ -65,7 +72,7 @@ impl Upload {
 
     /// Begins anew, for another try.
     pub(super) fn begin(&mut self) {
-        if self.stays_at_hand() {
+        if self.can_begin_anew() {
             *self = Self::new(self.start, self.body);
         }
     }
@@ -97,7 +104,7 @@ impl Upload {
         cx: &mut Context<'_>,
     ) -> Result<(Step, bool)> {
         let mut moved = false;
-        while self.left > 0 && !self.refused {
+        while self.goes_on() {
             let part = self.at_hand(&conn.inbox);
             if !part.is_empty() {
                 match Pin::new(&mut *wire).poll_write(cx, part) {
