@@ -106,3 +106,21 @@ fn a_204_announces_no_body() {
         }
     }
 }
+
+#[test]
+fn what_is_of_the_backends_connection_alone_stays_there() {
+    let answer = "HTTP/1.1 200 OK\r\nConnection: keep-alive, X-Hop, Upgrade\r\nKeep-Alive: timeout=5\r\n\
+                  Upgrade: h2c\r\nProxy-Connection: keep-alive\r\nX-Hop: 1\r\nX-End: 2\r\n\
+                  Content-Length: 5\r\n\r\nhello";
+    for sent in sent("GET", answer) {
+        for gone in ["keep-alive:", "upgrade:", "proxy-connection:", "x-hop:"] {
+            assert!(!sent.contains(gone), "{sent}");
+        }
+        assert!(sent.contains("x-end: 2\r\n"), "{sent}");
+    }
+    // what tells where the body ends is no option
+    let answer = "HTTP/1.1 200 OK\r\nConnection: content-length\r\nContent-Length: 5\r\n\r\nhello";
+    for sent in sent("GET", answer) {
+        assert_eq!(lengths(&sent), ["content-length: 5"]);
+    }
+}

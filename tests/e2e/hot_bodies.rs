@@ -2,8 +2,10 @@
 //! neither side waits for ever for the other.
 
 use crate::harness::{Backend, Behaviour, Gateway, Setup, Wire, until};
-use std::io::{Read, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpListener;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
 /// More than is kept at hand for another try.
@@ -127,8 +129,70 @@ fn a_backend_that_answers_before_it_has_read_the_body_is_heard() {
         wire.write(head("POST", 5 << 20).as_bytes()).unwrap();
         let answer = wire.answer().unwrap().unwrap();
         assert_eq!((answer.status, answer.text().as_str()), (403, "no"));
-        assert!(answer.closes(), "what is left of the body is not the next request");
+        assert!(wire.rest().unwrap().is_empty(), "what is left of the body is no request");
     }
+}
+
+/// A backend that answers as soon as it has read a header, and reads the body then; how many bytes
+/// of bodies have come.
+fn answers_first() -> (std::net::SocketAddr, Arc<AtomicUsize>) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let (address, come) = (listener.local_addr().unwrap(), Arc::new(AtomicUsize::new(0)));
+    let counted = Arc::clone(&come);
+    thread::spawn(move || {
+        for stream in listener.incoming().flatten() {
+            let counted = Arc::clone(&counted);
+            thread::spawn(move || {
+                let mut reader = BufReader::new(&stream);
+                loop {
+                    let (mut line, mut length) = (String::new(), 0);
+                    while line != "\r\n" {
+                        line.clear();
+                        if reader.read_line(&mut line).unwrap_or(0) == 0 {
+                            return;
+                        }
+                        if let Some(told) = line.to_lowercase().strip_prefix("content-length: ") {
+                            length = told.trim().parse().unwrap();
+                        }
+                    }
+                    let mut writer = &stream;
+                    let _ =
+                        writer.write_all(b"HTTP/1.1 202 Accepted\r\nContent-Length: 2\r\n\r\nok");
+                    let mut body = (&mut reader).take(length);
+                    let mut part = [0; 4096];
+                    while let Ok(count @ 1..) = body.read(&mut part) {
+                        counted.fetch_add(count, Ordering::SeqCst);
+                    }
+                }
+            });
+        }
+    });
+    (address, come)
+}
+
+#[test]
+fn a_backend_that_answers_first_gets_the_rest_of_the_body() {
+    let (address, come) = answers_first();
+    let gateway = Gateway::start(&Setup::of(&[]).backend("first", &address.to_string()));
+    let mut wire = gateway.connect();
+    for nth in 1..=3 {
+        wire.write(head("POST", LARGE).as_bytes()).unwrap();
+        let answer = wire.answer().unwrap().unwrap();
+        assert_eq!((answer.status, answer.closes()), (202, false));
+        wire.write(&vec![b'x'; LARGE]).unwrap();
+        until("the body has come", || (come.load(Ordering::SeqCst) == nth * LARGE).then_some(()));
+    }
+    assert!(taken(&gateway) > 1.5);
+}
+
+#[test]
+fn a_backend_may_take_its_time_for_a_body_that_is_there() {
+    let backend = Backend::start("slow");
+    let gateway = Gateway::start(&Setup::of(&[&backend]).server("limits: { bodyTimeout: 300ms }"));
+    let mut wire = gateway.connect();
+    let request = "POST /sleep/900 HTTP/1.1\r\nHost: app.test\r\nContent-Length: 5\r\n\r\nhello";
+    wire.write(request.as_bytes()).unwrap();
+    assert_eq!(length_seen(&mut wire), 5);
 }
 
 #[test]

@@ -303,6 +303,16 @@ mod tests {
     }
 
     #[test]
+    fn a_size_has_an_end() {
+        let mut body = Body::Chunks(Chunks::default());
+        assert_eq!(
+            body.take(&[b'0'; ASIDES as usize]),
+            Ok(Part { length: ASIDES as usize, payload: 0 })
+        );
+        assert_eq!(body.take(b"0"), Err(Malformed));
+    }
+
+    #[test]
     fn trailers_have_an_end() {
         let mut body = Body::Chunks(Chunks::default());
         body.take(b"0\r\n").unwrap();
