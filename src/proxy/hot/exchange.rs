@@ -96,7 +96,7 @@ impl<'e, 'c> Exchange<'e, 'c> {
                 self.answer(refusal).await
             }
         };
-        self.keeps &= done.is_ok();
+        self.keeps &= done.is_ok() && self.upload.is_whole();
         self.conn.owes_body = !self.upload.is_whole();
         self.live.metrics.hot.inc();
         self.conn.use_up(self.upload.used());
