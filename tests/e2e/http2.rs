@@ -127,7 +127,7 @@ fn an_idle_connection_is_told_to_go_and_a_busy_one_is_not() {
     let gateway = Gateway::start(&setup);
     let mut client = Http2::connect(gateway.address());
     assert_eq!(client.get("/sleep/1000", &[]).status, 200);
-    client.wait_for_end().expect("a farewell without an error");
+    client.wait_for_farewell();
     gateway.wait_for_metric("stickfast_connections", &[], 0.0);
 }
 
@@ -154,7 +154,7 @@ fn a_connection_has_as_many_requests_as_the_limit_says() {
     for _ in 0..3 {
         assert_eq!(client.get("/", &[]).status, 200);
     }
-    client.wait_for_end().expect("a farewell without an error");
+    client.wait_for_farewell();
 
     let mut client = gateway.client();
     let closes: Vec<_> = (0..3).map(|_| client.get("/").closes()).collect();
@@ -171,9 +171,9 @@ fn a_stopping_gateway_finishes_what_is_under_way() {
     let slow = busy.start("/sleep/700");
     until("it is under way", || (backend.requests() == 2).then_some(()));
     gateway.signal("TERM");
-    idle.wait_for_end().expect("a farewell without an error");
+    idle.wait_for_farewell();
     assert_eq!(busy.finish(slow).status, 200);
-    busy.wait_for_end().expect("a farewell without an error");
+    busy.wait_for_farewell();
     assert!(gateway.wait_for_exit(Duration::from_secs(10)).expect("it ends").success());
 }
 

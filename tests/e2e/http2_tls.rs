@@ -76,7 +76,7 @@ fn those_who_are_idle_or_stay_when_it_stops_are_told_to_go() {
     let Encrypted { gateway: _serving, client, .. } = encrypt(&setup);
     let mut idle = Http2::connect_tls(&client);
     idle.get("/", &[]);
-    idle.wait_for_end().expect("a farewell without an error");
+    idle.wait_for_farewell();
 
     let Encrypted { mut gateway, client, .. } = encrypt(&Setup::of(&[&backend]));
     let before = backend.requests();
@@ -85,7 +85,7 @@ fn those_who_are_idle_or_stay_when_it_stops_are_told_to_go() {
     until("it is under way", || (backend.requests() > before).then_some(()));
     gateway.signal("TERM");
     assert_eq!(busy.finish(slow).status, 200);
-    busy.wait_for_end().expect("a farewell without an error");
+    busy.wait_for_farewell();
     assert!(gateway.wait_for_exit(Duration::from_secs(10)).expect("it ends").success());
 }
 

@@ -7,6 +7,7 @@ use h2::client::{ResponseFuture, SendRequest};
 use h2::{RecvStream, SendStream};
 use http::{HeaderMap, HeaderValue, Request};
 use rustls::pki_types::ServerName;
+use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -268,6 +269,15 @@ impl Http2 {
         let connection = self.connection.take().expect("ends once");
         let ended = self.runtime.block_on(async { timeout(SILENCE, connection).await });
         ended.expect("it ends").unwrap()
+    }
+
+    /// The same, where nothing is wrong. Our own last word may come when nobody is there any more.
+    pub(crate) fn wait_for_farewell(&mut self) {
+        match self.wait_for_end() {
+            Ok(()) => {}
+            Err(why) if why.get_io().is_some_and(|io| io.kind() == ErrorKind::BrokenPipe) => {}
+            Err(why) => panic!("the farewell: {why}"),
+        }
     }
 }
 
