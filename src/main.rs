@@ -1,10 +1,10 @@
 //! The `stickfast` binary; everything is in the library.
 
-use mimalloc::MiMalloc;
+use tikv_jemallocator::Jemalloc;
 use std::process::ExitCode;
 
 #[global_allocator]
-static ALLOCATOR: MiMalloc = MiMalloc;
+static ALLOCATOR: Jemalloc = Jemalloc;
 
 fn main() -> ExitCode {
     stickfast::cli::main()
