@@ -1,7 +1,7 @@
 //! The `stickfast` binary; everything is in the library.
 
-use tikv_jemallocator::Jemalloc;
 use std::process::ExitCode;
+use tikv_jemallocator::Jemalloc;
 
 #[global_allocator]
 static ALLOCATOR: Jemalloc = Jemalloc;
