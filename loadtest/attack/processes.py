@@ -56,8 +56,8 @@ def free_port():
 
 
 class Gateway:
-    """A gateway with its default limits. What is asked by the megabyte has a backend of its own: how
-    busy that is tells nothing about the gateway."""
+    """A gateway with its default limits. What is asked by the megabyte, or only to be taken back, has a
+    backend of its own: how busy that is tells nothing about the gateway."""
 
     CONFIG = """
 gateway:
@@ -73,6 +73,7 @@ gateway:
   router:
     rules:
       - {{ id: large, order: 0, path: /big, serviceName: large }}
+      - {{ id: slow, order: 0, path: /slow, serviceName: large }}
       - {{ id: small, order: 1, path: /*, serviceName: small }}
     sessionAffinity:
       enabled: true
