@@ -7,7 +7,7 @@ SHELL := /bin/bash
 MAKEFLAGS += --no-print-directory
 
 target := $(or $(CARGO_TARGET_DIR),target)
-scripts := .ci/run .ci/install-tools .ci/install-peers tests/fuzz/run tests/fuzz/diff
+scripts := loadtest/pgo.sh .ci/run .ci/install-tools .ci/install-peers tests/fuzz/run tests/fuzz/diff
 maintainer_scripts := systemd/debian/postinst systemd/debian/prerm systemd/debian/postrm
 all_peers := haproxy envoy nginx traefik caddy nghttp2
 peers := $(all_peers)
@@ -27,6 +27,8 @@ SECONDS ?= 3
 SCENARIOS ?=
 PROXIES ?=
 OUT ?= loadtest
+# what `make pgo` builds for: x86-64-v3, native…; empty for any
+CPU ?=
 # UPDATE=yes: `make bench-instructions` writes its baseline
 UPDATE ?=
 examples = $(target)/$(1)/examples
@@ -40,7 +42,7 @@ TMPFILESDIR ?= $(PREFIX)/lib/tmpfiles.d
 MANDIR ?= $(PREFIX)/share/man
 DESTDIR ?=
 
-.PHONY: help run test test-peers test-systemd peers lint bench bench-instructions fuzz fuzz-diff load load-k6 attack doc man install deb install-tools
+.PHONY: help run test test-peers test-systemd peers lint bench bench-instructions fuzz fuzz-diff load load-k6 pgo attack doc man install deb install-tools
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' Makefile
@@ -143,6 +145,10 @@ load-k6: install-tools ## browsers, a failover and reloads, played by k6; thresh
 	cargo build --release --locked --bin stickfast --example backend
 	loadtest/k6.py --stickfast $(target)/release/stickfast --examples $(call examples,release) \
 		--peers $(target)/peers --seconds $(SECONDS)
+
+pgo: install-tools ## a build that is laid out as the load of loadtest/ uses it: target/pgo/stickfast
+	@.ci/install-tools profdata wrk python3 openssl
+	loadtest/pgo.sh $(target) $(CPU)
 
 bench-instructions: install-tools ## instructions of a request, by valgrind; fails where they grew by over 3 %
 	@.ci/install-tools valgrind python3

@@ -42,6 +42,7 @@ class Bench:
             options.stickfast,
             os.path.join(options.examples, "floor"),
             options.proxies,
+            options.other,
         )
         if not self.here or self.here[0].name != "stickfast":
             raise Failure(f"there is no {options.stickfast}; make load builds it")
@@ -99,7 +100,8 @@ class Bench:
 
     def versions(self):
         told = {proxy.name: proxy.version for proxy in self.here if proxy.version}
-        told.pop("stickfast-off", None)
+        for name in ("stickfast-off", "stickfast-other"):
+            told.pop(name, None)
         return told
 
 
@@ -212,6 +214,7 @@ def arguments():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     names = lambda text: [name for name in text.replace(",", " ").split() if name]
     parser.add_argument("--stickfast", default="target/release/stickfast")
+    parser.add_argument("--other", help="another build of Stickfast, in the same rounds as stickfast-other")
     parser.add_argument("--examples", default="target/release/examples", help="where floor and backend are")
     parser.add_argument("--peers", default="target/peers", help="where .ci/install-peers puts them")
     parser.add_argument("--out", required=True, help="where results.json, RESULTS.md and the plot go")

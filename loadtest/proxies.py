@@ -94,11 +94,12 @@ def version_of(binary, *argument):
     return found.group(0).rstrip("/") if found else "?"
 
 
-def installed(peers, stickfast_binary, floor_binary, wanted):
+def installed(peers, stickfast_binary, floor_binary, wanted, other=None):
     """Those that are here, Stickfast first; and the names of those that are not."""
     known = [
         ("stickfast", configurations.stickfast, "--version", {"reload": ("SIGHUP", "upgrade")}),
         ("stickfast-off", configurations.stickfast, "--version", {"affinity": False}),
+        ("stickfast-other", configurations.stickfast, "--version", {}),
         ("haproxy", configurations.haproxy, "-v", {"reload": ("SIGUSR2",)}),
         ("nginx", configurations.nginx, "-v", {"reload": ("SIGHUP",)}),
         ("floor", configurations.floor, None, {"affinity": False, "lacks": NOT_IN_GO | {"tls", "http2"}}),
@@ -113,7 +114,11 @@ def installed(peers, stickfast_binary, floor_binary, wanted):
     for name, configure, version, more in known:
         if name != "stickfast" and wanted and name not in wanted:
             continue
-        if name.startswith("stickfast"):
+        if name == "stickfast-other":
+            if not other:
+                continue
+            binary = other
+        elif name.startswith("stickfast"):
             binary = stickfast_binary
         elif name == "floor":
             binary = floor_binary

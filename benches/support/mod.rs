@@ -74,7 +74,7 @@ pub fn decide(
     let target = snapshot.target(at, headers).ok()?;
     let rule = snapshot.rule(target.rule)?;
     let stickiness = rule.stickiness.as_ref()?;
-    let identified = decide::identify(&Asked {
+    let asked = Asked {
         snapshot,
         rule,
         subset: target.subset.as_deref(),
@@ -83,7 +83,8 @@ pub fn decide(
         caller: Caller { client: ADDRESS, peer: ADDRESS },
         recall: &|_, _| Found::Nothing,
         now: NOW,
-    });
+    };
+    let identified = decide::identify(&asked, None);
     let (subset, bound) = (target.subset.as_ref(), identified.version.as_ref());
     let choice = decide::choose(Wish {
         service: &rule.service,

@@ -40,6 +40,15 @@ pub struct Ciphers {
     by_id: Box<[Option<Box<Aes256Gcm>>]>,
 }
 
+/// What of a ring is in force at one time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Season {
+    /// Keys are the same in the whole of it.
+    pub period: u64,
+    /// The id of the key that seals.
+    pub sealing: u8,
+}
+
 impl Ciphers {
     pub(super) fn get(&self, id: u8) -> Option<&Aes256Gcm> {
         self.by_id.get(usize::from(id))?.as_deref()
@@ -75,9 +84,10 @@ impl KeyRing {
         self.derived.load()
     }
 
-    /// The id of the key that seals at `now`.
-    pub fn sealing_id(&self, now: UnixTime) -> u8 {
-        self.at(now).sealing
+    /// What is in force at `now`.
+    pub fn season(&self, now: UnixTime) -> Season {
+        let ciphers = self.at(now);
+        Season { period: ciphers.period, sealing: ciphers.sealing }
     }
 }
 
@@ -131,8 +141,8 @@ mod tests {
     #[test]
     fn the_key_id_is_config_id_times_16_plus_period_mod_16() {
         let ring = ring(100, 300);
-        assert_eq!(ring.sealing_id(UnixTime(0)), 3 * 16);
-        assert_eq!(ring.sealing_id(UnixTime(1_700)), 3 * 16 + 1);
+        assert_eq!(ring.season(UnixTime(0)).sealing, 3 * 16);
+        assert_eq!(ring.season(UnixTime(1_700)).sealing, 3 * 16 + 1);
     }
 
     #[test]

@@ -46,6 +46,14 @@ pub struct Binding<'k> {
     pub home: &'k str,
 }
 
+impl Binding<'_> {
+    /// Whether its times are none that are still to come.
+    pub fn is_of_the_past(&self, now: UnixTime) -> bool {
+        let latest = UnixTime(now.0.saturating_add(SKEW));
+        self.issued <= latest && self.seen <= latest
+    }
+}
+
 /// Why a key does not open.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Unreadable {
@@ -88,8 +96,7 @@ pub fn open<'b>(
         .decrypt_inout_detached(&nonce, associated, InOutBuf::from(&mut *plain), &tag)
         .map_err(|_| Malformed)?;
     let binding = read(plain).ok_or(Malformed)?;
-    let latest = UnixTime(now.0.saturating_add(SKEW));
-    if binding.issued > latest || binding.seen > latest {
+    if !binding.is_of_the_past(now) {
         return Err(Malformed);
     }
     Ok((binding, key_id))

@@ -125,7 +125,7 @@ impl Request {
     }
     /// Who its client is.
     pub(super) fn identify(&self, asked: &Asked<'_, HeaderMap>) -> Client {
-        let identified = decide::identify(asked);
+        let identified = decide::identify(asked, None);
         let keyed = identified.bond.is_some()
             || identified.cause.is_some_and(|cause| cause != Cause::NoKey);
         match asked.snapshot.websocket.reconnect {

@@ -3,7 +3,7 @@
 
 use super::choose;
 use super::ctx::{Asked as Page, Ctx};
-use super::decide::{self, Asked, Changes};
+use super::decide::{self, Asked, Changes, Familiar};
 use super::finish::Unfinished;
 use super::front::{ClientIo, Streams};
 use super::message::Request;
@@ -57,20 +57,22 @@ pub(super) fn set_limits(session: &mut Session, ctx: &Ctx) {
 }
 
 /// What the connection of a request tells of it.
-pub(super) struct Origin {
+pub(super) struct Origin<'c> {
     /// The other end.
     pub(super) peer: IpAddr,
     /// What the handshake has told; `None` where nothing is encrypted.
     pub(super) tls: Option<Arc<SslDigest>>,
     /// Whether a body is still to come.
     pub(super) has_body: bool,
+    /// What is known of its cookies, where that is kept.
+    pub(super) familiar: Option<&'c mut Familiar>,
 }
 
-impl Origin {
+impl Origin<'_> {
     /// Of a session's.
     pub(super) fn of(session: &mut Session) -> Self {
         let has_body = !session.as_downstream_mut().is_body_done();
-        Self { peer: peer(session), tls: tls(session), has_body }
+        Self { peer: peer(session), tls: tls(session), has_body, familiar: None }
     }
 }
 
@@ -92,11 +94,11 @@ fn patience_with_readers(limits: &Limits) -> Duration {
 /// Makes a request ready for its backend.
 pub(super) fn receive(
     header: &mut impl Request,
-    origin: Origin,
+    origin: Origin<'_>,
     ctx: &mut Ctx,
     live: &Live,
 ) -> std::result::Result<(), Refusal> {
-    let Origin { peer, tls, has_body } = origin;
+    let Origin { peer, tls, has_body, familiar } = origin;
     // before anything looks at headers
     sign::tell_subject(header, &ctx.snapshot.doors.told, tls.as_deref())?;
     fields_of_http2(header)?;
@@ -142,7 +144,7 @@ pub(super) fn receive(
         let idle = rule.stickiness.as_ref().map_or(0, |stickiness| stickiness.terms.idle);
         live.learned.find(live.learned.key(service, &session.label, value), idle, ctx.now)
     };
-    let identified = decide::identify(&Asked {
+    let asked = Asked {
         snapshot: &snapshot,
         rule,
         subset: target.subset.as_deref(),
@@ -151,7 +153,8 @@ pub(super) fn receive(
         caller: Caller { client: ctx.client, peer },
         recall: &recall,
         now: ctx.now,
-    });
+    };
+    let identified = decide::identify(&asked, familiar);
     let identified = match snapshot.websocket.reconnect {
         Reconnect::Anew if handshakes => identified.placed_anew(),
         Reconnect::Anew | Reconnect::Sticky => identified,
@@ -237,7 +240,7 @@ fn carry_out(header: &mut impl Request, changes: Changes) -> std::result::Result
 fn replace(
     header: &mut impl Request,
     name: &HeaderName,
-    lines: &[Vec<u8>],
+    lines: &[Arc<[u8]>],
 ) -> std::result::Result<(), Refusal> {
     if let [line] = lines {
         return put(header.set(name, line));

@@ -1,6 +1,7 @@
 //! Where the key of a rule rides, and what it looks like there.
 
 use crate::affinity::formats::{Reading, Table};
+use crate::affinity::keyring::Season;
 use crate::affinity::sealed::{OpenBuffer, looks_sealed, open, seal};
 use crate::affinity::{Binding, KeyRing, Presented, Unreadable};
 use crate::model::UnixTime;
@@ -58,11 +59,11 @@ impl Codec {
         }
     }
 
-    /// The id of the key that seals at `now`; 0 where nothing is sealed.
-    pub fn sealing_id(&self, now: UnixTime) -> u8 {
+    /// Which keys seal at `now`; `None` where nothing is sealed.
+    pub fn season(&self, now: UnixTime) -> Option<Season> {
         match self {
-            Self::Sealed { keys, .. } => keys.sealing_id(now),
-            Self::Named(_) => 0,
+            Self::Sealed { keys, .. } => Some(keys.season(now)),
+            Self::Named(_) => None,
         }
     }
 

@@ -25,6 +25,9 @@ use crate::tls::{Outbound, Tickets};
 use ahash::{AHashMap, AHashSet};
 use std::num::NonZeroU32;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+static SERIAL: AtomicU64 = AtomicU64::new(0);
 
 /// What a snapshot is made in, besides the configuration.
 pub struct Surroundings<'a> {
@@ -124,6 +127,7 @@ pub fn compile(config: &Config, around: &Surroundings<'_>) -> Result<Snapshot, F
     });
     let all = rules.iter().chain(&twins);
     Ok(Snapshot {
+        serial: SERIAL.fetch_add(1, Ordering::Relaxed),
         index: Index::build(&config.rules.iter().map(matchers).collect::<Vec<_>>()),
         url_keys: url_keys(all.clone()),
         header_keys: header_keys(all.clone()),

@@ -43,6 +43,8 @@ use std::time::Duration;
 
 /// One configuration, ready to serve.
 pub struct Snapshot {
+    /// No other of this process has the same.
+    pub serial: u64,
     index: Index,
     rules: Box<[Rule]>,
     /// Rules once more, for WebSocket handshakes that are bound in another way than the requests of

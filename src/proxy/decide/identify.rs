@@ -1,16 +1,18 @@
 //! Who the client of a request is and where it belongs, and what the backend gets of what it sent:
 //! nothing of ours.
 
+use super::familiar::Familiar;
 use super::read::{Found, Read, UrlKeys, read};
 use super::{Bond, if_refused, moves};
 use crate::affinity::app_session::unwrap;
 use crate::affinity::cookies::MAX_CANDIDATES;
 use crate::affinity::learned;
-use crate::affinity::sealed::looks_sealed;
+use crate::affinity::sealed::{OpenBuffer, looks_sealed};
 use crate::affinity::stamp::{Elsewhere, Kept};
-use crate::affinity::{AppSession, Course, Wanted, course};
+use crate::affinity::{AppSession, Course, Presented, Resolution, Wanted, course, resolve};
 use crate::model::fields::{Fields, text};
 use crate::model::{BackendId, Brought, Cause, UnixTime};
+use crate::pool::Member;
 use crate::snapshot::{Caller, Place, PlaceKey, Rule, Snapshot, Stickiness};
 use http::header::{COOKIE, HeaderName, REFERER};
 use smallvec::SmallVec;
@@ -69,6 +71,23 @@ pub struct Identified {
 }
 
 impl Identified {
+    /// A request that nothing binds.
+    fn unbound(changes: Changes) -> Self {
+        Self {
+            brought: Brought::Nothing,
+            cause: None,
+            from: None,
+            version: None,
+            bond: None,
+            rejected: false,
+            place: None,
+            stamps: false,
+            sessions: SmallVec::new(),
+            url_key: None,
+            changes,
+        }
+    }
+
     /// The same client as one without a key; what it has stays as it is.
     #[must_use]
     pub fn placed_anew(self) -> Self {
@@ -91,7 +110,7 @@ impl Identified {
 }
 
 /// Values under one name.
-type Lines = SmallVec<[Vec<u8>; 1]>;
+pub(super) type Lines = SmallVec<[Arc<[u8]>; 1]>;
 
 /// What the backend gets instead of what the client sent. A piece of a valid value is a valid value.
 #[derive(Debug, Default)]
@@ -125,11 +144,11 @@ fn cut<'h>(
         found.sessions.extend(cut.sessions.into_iter().take(room(found.sessions.len())));
         match (cut.rest, &mut changed) {
             (None, None) => {}
-            (None, Some(lines)) => lines.push(line.to_vec()),
+            (None, Some(lines)) => lines.push(line.into()),
             (Some(rest), lines) => {
-                let before = || headers.all(&COOKIE).take(nth).map(<[u8]>::to_vec).collect();
+                let before = || headers.all(&COOKIE).take(nth).map(Arc::from).collect();
                 let lines = lines.get_or_insert_with(before);
-                lines.extend((!rest.is_empty()).then(|| rest.to_vec()));
+                lines.extend((!rest.is_empty()).then(|| Arc::from(&*rest)));
             }
         }
     }
@@ -176,7 +195,7 @@ fn take_out_of_headers(asked: &Asked<'_, impl Fields>, changes: &mut Changes) {
         }
         if lines().any(|line| unwrap(line).is_some()) {
             let inner = lines().map(|line| unwrap(line).map_or(line, |(_, inner)| inner));
-            changes.unwrapped.push((key.name.clone(), inner.map(<[u8]>::to_vec).collect()));
+            changes.unwrapped.push((key.name.clone(), inner.map(Arc::from).collect()));
         }
     }
 }
@@ -232,42 +251,94 @@ fn sessions(
     all.collect()
 }
 
+/// What a request says of its client, before it is known what is done about it.
+struct Word<'p> {
+    meant: Resolution<'p>,
+    /// The key that came in the URL, if that one counts.
+    url_key: Option<String>,
+    sessions: SmallVec<[(usize, PlaceKey); 1]>,
+    changes: Changes,
+}
+
 /// Takes everything of ours out of the request, opens the keys for its rule and says what they mean.
-pub fn identify(asked: &Asked<'_, impl Fields>) -> Identified {
-    let mut found = Found::default();
-    let changes = take_out(asked, &mut found);
-    let nothing = Identified {
-        brought: Brought::Nothing,
-        cause: None,
-        from: None,
-        version: None,
-        bond: None,
-        rejected: false,
-        place: None,
-        stamps: false,
-        sessions: SmallVec::new(),
+/// `familiar` spares the work for cookies that came before; the answer is the same without.
+pub fn identify(asked: &Asked<'_, impl Fields>, familiar: Option<&mut Familiar>) -> Identified {
+    let Some(stickiness) = &asked.rule.stickiness else {
+        return Identified::unbound(take_out(asked, &mut Found::default()));
+    };
+    let service = &*asked.rule.service;
+    let alone = |opened: &Presented<'_>, sealing, changes| Word {
+        meant: resolve(opened, &service.pool, asked.subset, stickiness.terms, asked.now, sealing),
         url_key: None,
+        sessions: SmallVec::new(),
         changes,
     };
-    let Some(stickiness) = &asked.rule.stickiness else { return nothing };
-    let read = read(asked, (stickiness, &asked.rule.service), &found);
-    let (meant, url_key) = match read {
-        Read::Key { meant, url_key } => (meant, url_key),
-        // the name that a client gives its session places it, and is the application's
-        Read::Name(name) => {
-            return Identified { place: Some(name), cause: Some(Cause::NoKey), ..nothing };
+    if let Some(recalled) = familiar.as_ref().and_then(|familiar| familiar.recall(asked)) {
+        let changes = Changes { cookies: recalled.rest, ..Changes::default() };
+        return settle(asked, stickiness, alone(&recalled.opened, recalled.sealing, changes));
+    }
+    let mut found = Found::default();
+    let changes = take_out(asked, &mut found);
+    let mut buffer = OpenBuffer::default();
+    let opened = familiar.and_then(|familiar| {
+        familiar.open(asked, &found.ours, changes.cookies.as_ref(), &mut buffer)
+    });
+    if let Some((opened, sealing)) = opened {
+        return settle(asked, stickiness, alone(&opened, sealing, changes));
+    }
+    match read(asked, (stickiness, service), &found) {
+        Read::Key { meant, url_key } => {
+            let sessions = sessions(asked, stickiness, &found);
+            settle(asked, stickiness, Word { meant, url_key, sessions, changes })
         }
-    };
-    let sessions = sessions(asked, stickiness, &found);
+        // the name that a client gives its session places it, and is the application's
+        Read::Name(name) => Identified {
+            place: Some(name),
+            cause: Some(Cause::NoKey),
+            ..Identified::unbound(changes)
+        },
+    }
+}
+
+/// What is done about it.
+fn settle(asked: &Asked<'_, impl Fields>, stickiness: &Stickiness, word: Word<'_>) -> Identified {
+    let Word { meant, url_key, sessions, changes } = word;
     let placement = stickiness.placement.as_ref();
     let place = placement.and_then(|placement| {
         let session = sessions.first().map(|(_, name)| name.as_slice());
         placement.by.key(asked.caller, asked.headers, session)
     });
     let stamps = stickiness.may_write(asked.headers);
-    let nothing = Identified { place, stamps, sessions, url_key, ..nothing };
+    let Fate { brought, cause, from, version, bond, rejected } =
+        fate(course(meant, stickiness.policies), asked, stickiness);
+    Identified {
+        brought,
+        cause,
+        from,
+        version,
+        bond,
+        rejected,
+        place,
+        stamps,
+        sessions,
+        url_key,
+        changes,
+    }
+}
+
+/// The part of [`Identified`] that the course decides.
+struct Fate {
+    brought: Brought,
+    cause: Option<Cause>,
+    from: Option<BackendId>,
+    version: Option<Arc<str>>,
+    bond: Option<Bond>,
+    rejected: bool,
+}
+
+fn fate(course: Course<'_>, asked: &Asked<'_, impl Fields>, stickiness: &Stickiness) -> Fate {
     let policies = stickiness.policies;
-    let bond = |member: &Arc<_>, elsewhere, kept: Kept| Bond {
+    let bond = |member: &Arc<Member>, elsewhere, kept: Kept| Bond {
         member: Arc::clone(member),
         elsewhere,
         kept,
@@ -275,15 +346,25 @@ pub fn identify(asked: &Asked<'_, impl Fields>) -> Identified {
         leaves: false,
         until_then: None,
     };
-    match course(meant, policies) {
+    let version_of =
+        |member: &Member| Some(Arc::clone(&member.backend.version)).filter(|v| !v.is_empty());
+    let stays = |bond| Fate {
+        brought: Brought::Valid,
+        cause: None,
+        from: None,
+        version: None,
+        bond,
+        rejected: false,
+    };
+    let leaves =
+        |cause: Cause, bond| Fate { brought: cause.brought(), cause: Some(cause), ..stays(bond) };
+    match course {
         Course::Stay { member, kept, refresh } => {
-            let version = Some(Arc::clone(&member.backend.version)).filter(|v| !v.is_empty());
             let bond = Bond { refresh, ..bond(member, if_refused(policies), kept) };
-            Identified { brought: Brought::Valid, version, bond: Some(bond), ..nothing }
+            Fate { version: version_of(member), ..stays(Some(bond)) }
         }
         Course::Return { home, from, kept } => {
             let left = Some(from.backend.id.clone());
-            let version = Some(Arc::clone(&from.backend.version)).filter(|v| !v.is_empty());
             let elsewhere = if_refused(policies);
             let here = bond(from, elsewhere, kept.clone());
             let bond = Bond {
@@ -291,23 +372,18 @@ pub fn identify(asked: &Asked<'_, impl Fields>) -> Identified {
                 until_then: Some(Box::new(here)),
                 ..bond(home, elsewhere, Kept { home: None, ..kept })
             };
-            Identified { brought: Brought::Valid, from: left, version, bond: Some(bond), ..nothing }
+            Fate { from: left, version: version_of(from), ..stays(Some(bond)) }
         }
         Course::Move { cause, from, left, within: version } => {
             let bond = left
                 .map(|(member, kept)| Bond { leaves: true, ..bond(member, moves(policies), kept) });
-            let brought = cause.brought();
-            Identified { brought, cause: Some(cause), from, version, bond, ..nothing }
+            Fate { from, version, ..leaves(cause, bond) }
         }
         Course::Once { cause, member, kept } => {
-            let version = Some(Arc::clone(&member.backend.version)).filter(|v| !v.is_empty());
             let due = asked.now.seconds_since(kept.seen) >= stickiness.terms.refresh;
             let bond = Bond { leaves: true, refresh: due, ..bond(member, Elsewhere::Visits, kept) };
-            let brought = cause.brought();
-            Identified { brought, cause: Some(cause), version, bond: Some(bond), ..nothing }
+            Fate { version: version_of(member), ..leaves(cause, Some(bond)) }
         }
-        Course::Reject(cause) => {
-            Identified { brought: cause.brought(), cause: Some(cause), rejected: true, ..nothing }
-        }
+        Course::Reject(cause) => Fate { rejected: true, ..leaves(cause, None) },
     }
 }

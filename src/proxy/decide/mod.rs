@@ -5,11 +5,13 @@
 //! what the response says about it.
 
 mod choose;
+mod familiar;
 mod identify;
 mod read;
 mod write;
 
 pub use choose::{Choice, Wish, Within, choose, within};
+pub use familiar::Familiar;
 pub use identify::{Asked, Changes, Identified, Recall, identify};
 pub use write::{Written, stamped, written};
 

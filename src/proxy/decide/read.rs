@@ -295,7 +295,7 @@ impl<'p> Reader<'_, 'p> {
         terms: Terms,
         candidates: &[Candidate<'_>],
     ) -> (Resolution<'p>, usize) {
-        let sealing = codec.sealing_id(self.now);
+        let sealing = codec.season(self.now).map_or(0, |season| season.sealing);
         let mut best: Option<(Rank, (Resolution<'p>, usize))> = None;
         for (at, candidate) in candidates.iter().enumerate() {
             let mut buffer = OpenBuffer::default();

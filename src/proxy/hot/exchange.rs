@@ -67,7 +67,8 @@ impl<'e, 'c> Exchange<'e, 'c> {
             return After::NotOurs;
         }
         let has_body = self.request.body > 0;
-        let origin = Origin { peer: self.conn.peer, tls: self.conn.tls.clone(), has_body };
+        let Conn { peer, tls, familiar, .. } = &mut *self.conn;
+        let origin = Origin { peer: *peer, tls: tls.clone(), has_body, familiar: Some(familiar) };
         let received = receive::receive(&mut self.request, origin, &mut self.ctx, self.live);
         let snapshot = Arc::clone(&self.ctx.snapshot);
         let rule = self.ctx.rule.and_then(|at| snapshot.rule(at));

@@ -23,6 +23,7 @@ mod upload;
 
 use super::answer::{LINGER, LINGER_BYTES};
 use super::company::Fresh;
+use super::decide::Familiar;
 use super::front::ClientIo;
 use crate::model::clock;
 use crate::snapshot::Live;
@@ -70,6 +71,8 @@ pub(super) struct Conn<'c> {
     alarm: Alarm,
     /// The binding that an earlier request without a key was given.
     fresh: Option<Fresh>,
+    /// The cookies of the last request.
+    familiar: Familiar,
     /// Requests so far.
     served: u32,
     /// Whether a part of the last request's body is still to come.
@@ -87,15 +90,18 @@ impl Conn<'_> {
     /// Reads what there is; `Ok(0)`: the client has left.
     fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
         let mut scratch = Scratch::take();
-        let mut buffer = ReadBuf::new(&mut scratch);
-        match Pin::new(&mut *self.io).poll_read(cx, &mut buffer) {
-            Poll::Ready(Ok(())) => {
-                self.inbox.extend_from_slice(buffer.filled());
-                Poll::Ready(Ok(buffer.filled().len()))
-            }
-            Poll::Ready(Err(why)) => Poll::Ready(Err(why)),
-            Poll::Pending => Poll::Pending,
+        let read = self.poll_fill(cx, &mut scratch);
+        if let Poll::Ready(Ok(read)) = read {
+            self.inbox.extend_from_slice(scratch.get(..read).unwrap_or_default());
         }
+        read
+    }
+
+    /// Reads what there is past the inbox, which must be used up.
+    fn poll_fill(&mut self, cx: &mut Context<'_>, to: &mut [u8]) -> Poll<io::Result<usize>> {
+        let mut buffer = ReadBuf::new(to);
+        let read = Pin::new(&mut *self.io).poll_read(cx, &mut buffer);
+        read.map_ok(|()| buffer.filled().len())
     }
 
     /// More of the next request; `false` when none is to come.
@@ -156,9 +162,10 @@ pub(super) async fn serve(
     let (peer, tls) = (io.peer(), io.get_ssl_digest());
     let (inbox, out) = (Vec::new(), Vec::new());
     let alarm = Alarm::new(now);
+    let (fresh, familiar) = (None, Familiar::default());
     let (served, owes_body) = (0, false);
     let mut conn =
-        Conn { io, peer, tls, inbox, out, alarm, fresh: None, served, owes_body, closing };
+        Conn { io, peer, tls, inbox, out, alarm, fresh, familiar, served, owes_body, closing };
     let mut seek = Seek::default();
     loop {
         let due = seek.is_due(&conn.inbox);

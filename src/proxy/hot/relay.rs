@@ -94,7 +94,8 @@ impl Exchange<'_, '_> {
             self.send(piece, wraps).await?;
             self.set_alarm(timeouts);
             let read = self.part(&mut wire, &mut inflow.scratch, timeouts).await?;
-            let read = inflow.scratch.get(..read).unwrap_or_default();
+            let read = inflow.scratch.as_deref().and_then(|read_in| read_in.get(..read));
+            let read = read.unwrap_or_default();
             if read.is_empty() && !matches!(body, Body::Rest) {
                 return Err(cut_off());
             }
@@ -213,7 +214,7 @@ impl Exchange<'_, '_> {
     async fn part(
         &mut self,
         wire: &mut Wire,
-        scratch: &mut Scratch,
+        scratch: &mut Option<Scratch>,
         timeouts: Timeouts,
     ) -> Result<usize> {
         let Self { conn, upload, patience, .. } = self;
@@ -222,11 +223,12 @@ impl Exchange<'_, '_> {
         let mut sends = upload.goes_on();
         let mut turn = Step::Done;
         poll_fn(|cx| {
-            let mut buffer = ReadBuf::new(scratch);
+            let mut buffer = ReadBuf::new(scratch.get_or_insert_default());
             match Pin::new(&mut *wire).poll_read(cx, &mut buffer) {
                 Poll::Ready(Ok(())) => return Poll::Ready(Ok(buffer.filled().len())),
                 Poll::Ready(Err(why)) => return Poll::Ready(Err(upstream_read(why))),
-                Poll::Pending => {}
+                // others can use it meanwhile
+                Poll::Pending => *scratch = None,
             }
             if sends {
                 let (step, moved) = upload.poll(conn, wire, cx)?;
@@ -294,7 +296,8 @@ impl Exchange<'_, '_> {
 /// What was read of a backend and is not used up.
 #[derive(Default)]
 struct Inflow {
-    scratch: Scratch,
+    /// Only while there is something in it: many wait for their backends at the same time.
+    scratch: Option<Scratch>,
     /// Bytes in there.
     length: usize,
     /// A header that did not come at once; then nothing of it is there.
@@ -306,7 +309,7 @@ struct Inflow {
 impl Inflow {
     fn rest(&self) -> &[u8] {
         let kept = self.kept.get(self.used..).filter(|_| !self.kept.is_empty());
-        let read = || self.scratch.get(self.used..self.length);
+        let read = || self.scratch.as_deref()?.get(self.used..self.length);
         kept.or_else(read).unwrap_or_default()
     }
 
@@ -326,7 +329,8 @@ impl Inflow {
         if self.kept.is_empty() {
             (self.length, self.used) = (got, 0);
         } else {
-            self.kept.extend_from_slice(self.scratch.get(..got).unwrap_or_default());
+            let read = self.scratch.as_deref().and_then(|scratch| scratch.get(..got));
+            self.kept.extend_from_slice(read.unwrap_or_default());
         }
     }
 }

@@ -2,6 +2,7 @@
 //! come.
 
 use super::Conn;
+use super::scratch::Scratch;
 use super::trouble::client_gone;
 use crate::pool::Wire;
 use pingora::Result;
@@ -96,6 +97,23 @@ impl Upload {
         part
     }
 
+    /// Sends what has just been read as far as the backend takes it, so that it need not be kept.
+    fn pass(&mut self, come: &[u8], wire: &mut Wire, cx: &mut Context<'_>) -> usize {
+        let left = usize::try_from(self.left).unwrap_or(usize::MAX);
+        let part = come.get(..left).unwrap_or(come);
+        match Pin::new(wire).poll_write(cx, part) {
+            Poll::Ready(Ok(sent)) if sent > 0 => {
+                self.left -= sent as u64;
+                sent
+            }
+            Poll::Ready(_) => {
+                self.refused = true;
+                0
+            }
+            Poll::Pending => 0,
+        }
+    }
+
     /// Moves what can be moved; tells who has to go on, and whether anything was moved.
     pub(super) fn poll(
         &mut self,
@@ -120,11 +138,16 @@ impl Upload {
                 }
                 continue;
             }
-            match conn.poll_read(cx) {
-                Poll::Ready(Ok(read)) if read > 0 => moved = true,
+            let mut scratch = Scratch::take();
+            let read = match conn.poll_fill(cx, &mut scratch) {
+                Poll::Ready(Ok(read)) if read > 0 => read,
                 Poll::Ready(_) => return Err(client_gone()),
                 Poll::Pending => return Ok((Step::ClientsTurn, moved)),
-            }
+            };
+            moved = true;
+            let come = scratch.get(..read).unwrap_or_default();
+            let passed = if self.stays_at_hand() { 0 } else { self.pass(come, wire, cx) };
+            conn.inbox.extend_from_slice(come.get(passed..).unwrap_or_default());
         }
         Ok((Step::Done, moved))
     }
