@@ -97,12 +97,14 @@ struct Tally;
 /// would be two writes more, and a guard has to hold on to it anyway.
 #[derive(Debug)]
 #[must_use]
-pub struct Guard(#[allow(dead_code, reason = "it is counted")] Arc<Tally>);
+pub struct Guard {
+    _counted: Arc<Tally>,
+}
 
 impl Present {
     /// One more, for as long as the guard lives.
     pub(super) fn enter(&self) -> Guard {
-        Guard(Arc::clone(self.0.own()))
+        Guard { _counted: Arc::clone(self.0.own()) }
     }
 
     /// How many there are.

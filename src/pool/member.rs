@@ -141,8 +141,11 @@ impl Member {
 
     /// Whether `key` names the start that is running there. While that is not known, any does.
     pub fn is_incarnation(&self, key: &str) -> bool {
-        let running = self.incarnation();
-        running.is_empty() || &*running == key
+        if self.backend.incarnation.is_empty() {
+            self.cell.is_incarnation(key)
+        } else {
+            &*self.backend.incarnation == key
+        }
     }
 
     /// Takes in which start a check has met.
