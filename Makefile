@@ -122,8 +122,8 @@ lint: install-tools ## formatting, clippy and the shell scripts; any finding fai
 	cargo metadata --locked --format-version 1 --manifest-path tests/fuzz/Cargo.toml >/dev/null
 	cargo clippy --locked --all-targets -- -D warnings
 
-bench: install-tools ## micro-benchmarks of the request path (criterion, release build)
-	cargo bench --locked --bench decision --bench decoders --bench tables --bench rewriting
+bench: install-tools ## micro-benchmarks of the request path (release build), and what a second thread adds
+	cargo bench --locked --bench decision --bench decoders --bench tables --bench rewriting --bench threads
 
 fuzz: install-tools ## every decoder against libFuzzer, FUZZ_SECONDS (60) each: see tests/fuzz/README.md
 	@.ci/install-tools c++

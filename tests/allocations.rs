@@ -1,5 +1,5 @@
-//! The decision of a request allocates nothing but the `Cookie` value that it rewrites. Counted,
-//! not timed: the numbers are the same on every machine.
+//! The decision of a request allocates nothing but the `Cookie` value that it rewrites, and the
+//! counters of a rule take little. Counted, not timed: the numbers are the same on every machine.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 #![allow(
@@ -14,6 +14,8 @@ mod support;
 use allocation_counter::measure;
 use http::{HeaderMap, HeaderValue, header};
 use stickfast::affinity::Stamp;
+use stickfast::model::{RuleId, ServiceId};
+use stickfast::observe::Metrics;
 use stickfast::snapshot::{Snapshot, Stickiness};
 use support::{snapshot, yaml};
 
@@ -64,4 +66,17 @@ fn a_decision_allocates_only_the_rewritten_cookie() {
         let among = cookie(format!("a=1; {ours}; b=2"));
         assert_eq!(allocations(&snapshot, &among, &Stamp::Nothing), 1, "{policy}: among others");
     }
+}
+
+#[test]
+fn the_counters_of_a_rule_take_little() {
+    let (metrics, service) = (Metrics::new().unwrap(), ServiceId::from("s"));
+    let rules: Vec<_> = (0..1000).map(|n| RuleId::from(&*format!("rule-{n}"))).collect();
+    let mut handles = Vec::with_capacity(rules.len());
+    let taken = measure(|| handles.extend(rules.iter().map(|rule| metrics.rule(&service, rule))));
+    let places = std::thread::available_parallelism().unwrap().get().min(16);
+    // a cache line for each thread's numbers, one for their header, an entry in a table
+    let most = 64 * (i64::try_from(places).unwrap() + 1) + 160;
+    let each = taken.bytes_current / i64::try_from(rules.len()).unwrap();
+    assert!((64..=most).contains(&each), "{each}");
 }

@@ -56,7 +56,7 @@ async fn status(State(desk): State<Arc<Desk>>) -> Json<Value> {
         "uptime_seconds": clock::monotonic_now().duration_since(live.started).as_secs(),
         "generation": live.metrics.generation.get(),
         "connections": live.metrics.connections.get(),
-        "active_requests": live.metrics.active_requests.get(),
+        "active_requests": live.metrics.active_requests(),
         "learned_sessions": live.learned.len(),
     }))
 }

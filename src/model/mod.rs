@@ -8,6 +8,7 @@ pub mod fields;
 pub mod ids;
 pub mod proxy_protocol;
 pub mod secret;
+pub mod sharded;
 pub mod units;
 pub mod verdict;
 
@@ -19,4 +20,5 @@ pub use fields::Fields;
 pub use ids::{BackendId, RuleId, ServiceId};
 pub use proxy_protocol::ProxyProtocol;
 pub use secret::Secret;
+pub use sharded::Sharded;
 pub use verdict::{Brought, Did, Verdict};

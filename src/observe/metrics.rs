@@ -1,46 +1,32 @@
 //! Prometheus metrics. Label sets are bounded by the configuration: services, rules, backends and
 //! causes, never anything a client chose. Handles for the request path are looked up once, when a
-//! snapshot is made.
+//! snapshot is made; what each request counts is [`super::counters`]', all else is listed here.
 
-use crate::model::{BackendId, Brought, Cause, Did, RuleId, ServiceId, Verdict};
+use super::collect::{Ledger, Page};
+use super::counters::{BackendMetrics, Guard, RuleMetrics, ServiceMetrics};
+use crate::model::{BackendId, RuleId, ServiceId};
 use prometheus::{
-    Encoder, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge,
-    IntGaugeVec, Opts, Registry, TextEncoder,
+    Encoder, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder,
 };
-
-/// Status classes in the label `code`; the first is for clients that left before an answer.
-const CLASSES: [&str; 6] = ["none", "1xx", "2xx", "3xx", "4xx", "5xx"];
-const SECONDS: [f64; 13] =
-    [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0, 30.0];
+use std::sync::Arc;
 
 /// Every metric of the process.
 #[derive(Debug)]
 pub struct Metrics {
     registry: Registry,
-    requests: IntCounterVec,
-    duration: HistogramVec,
-    backend_requests: IntCounterVec,
-    retries: IntCounterVec,
+    ledger: Arc<Ledger>,
     backend_up: IntGaugeVec,
     in_flight: IntGaugeVec,
     pending: IntGaugeVec,
     websockets: IntGaugeVec,
     fingerprints: IntGaugeVec,
-    hits: IntCounterVec,
-    misses: IntCounterVec,
-    verdicts: IntCounterVec,
-    panic_picks: IntCounterVec,
     refusals: IntCounterVec,
     reloads: IntCounterVec,
     handshakes: IntCounterVec,
     renewals: IntCounterVec,
     certificate_ends: IntGaugeVec,
-    /// Requests between header and last byte.
-    pub active_requests: IntGauge,
     /// Client connections that are open.
     pub connections: IntGauge,
-    /// Requests that were served the short way.
-    pub hot: IntCounter,
     /// Access lines that found no room.
     pub dropped_lines: IntCounter,
     /// Sessions of applications that are remembered.
@@ -59,6 +45,8 @@ impl Metrics {
     #[allow(clippy::too_many_lines, reason = "a list, each entry with its words for people")]
     pub fn new() -> prometheus::Result<Self> {
         let registry = Registry::new_custom(Some("stickfast".into()), None)?;
+        let ledger = Arc::<Ledger>::default();
+        registry.register(Box::new(Page::new(Arc::clone(&ledger))?))?;
         let counters = |name: &str, help: &str, labels: &[&str]| {
             let family = IntCounterVec::new(Opts::new(name, help), labels)?;
             registry.register(Box::new(family.clone()))?;
@@ -68,22 +56,7 @@ impl Metrics {
         let gauges =
             |name: &str, help: &str, labels: &[&str]| gauges(&registry, name, help, labels);
         let metrics = Self {
-            requests: counters(
-                "requests_total",
-                "Requests answered, by rule and status class",
-                &["service", "rule", "code"],
-            )?,
-            duration: durations(&registry)?,
-            backend_requests: counters(
-                "backend_requests_total",
-                "Requests sent to a backend, each try counted",
-                &["service", "backend"],
-            )?,
-            retries: counters(
-                "retries_total",
-                "Tries that failed on this backend and went on",
-                &["service", "backend"],
-            )?,
+            ledger,
             backend_up: gauges(
                 "backend_up",
                 "1 when the backend takes new clients",
@@ -99,32 +72,11 @@ impl Metrics {
                 "Requests that wait for a backend that is full",
                 &["service"],
             )?,
-
             websockets: gauges("websockets_open", "WebSockets that are open", &["service"])?,
             fingerprints: gauges(
                 "hash_fingerprint",
                 "Equal on gateways that place clients alike; of a service (no rule), or of a rule",
                 &["service", "rule"],
-            )?,
-            hits: counters(
-                "affinity_hits_total",
-                "Requests sent to the backend they were bound to",
-                &["service"],
-            )?,
-            misses: counters(
-                "affinity_misses_total",
-                "Requests placed anew, by cause",
-                &["service", "cause"],
-            )?,
-            verdicts: counters(
-                "affinity_verdicts_total",
-                "Requests by the two letters of the access log",
-                &["service", "verdict"],
-            )?,
-            panic_picks: counters(
-                "panic_picks_total",
-                "Requests sent to an unhealthy backend since none was healthy",
-                &["service"],
             )?,
             refusals: counters(
                 "refusals_total",
@@ -151,13 +103,7 @@ impl Metrics {
                 "When a certificate ends, in seconds since 1970, by its first name",
                 &["listener", "certificate"],
             )?,
-            active_requests: gauge("active_requests", "Requests between header and last byte")?,
             connections: gauge("connections", "Client connections that are open")?,
-            hot: counter(
-                &registry,
-                "hot_path_requests_total",
-                "Requests served without Pingora's proxy between",
-            )?,
             dropped_lines: counter(
                 &registry,
                 "log_dropped_lines_total",
@@ -196,34 +142,43 @@ impl Metrics {
         Ok(text)
     }
 
-    /// The counters of a rule.
+    /// Counts a request as under way for as long as the guard lives.
+    pub fn begin(&self) -> Guard {
+        self.ledger.active.enter()
+    }
+
+    /// Requests between header and last byte.
+    pub fn active_requests(&self) -> usize {
+        self.ledger.active.get()
+    }
+
+    /// Counts a request that was served the short way.
+    pub fn served_hot(&self) {
+        self.ledger.hot.inc();
+    }
+
+    /// The counters of a rule: the same until it is [forgotten](Self::forget_rule).
     pub fn rule(&self, service: &ServiceId, rule: &RuleId) -> RuleMetrics {
-        let by_class = CLASSES.map(|class| {
-            self.requests.with_label_values(&[service.as_str(), rule.as_str(), class])
-        });
-        RuleMetrics { by_class }
+        let key = (service.clone(), rule.clone());
+        self.ledger.rules.lock().entry(key).or_default().clone()
     }
 
     /// The counters of a service.
     pub fn service(&self, service: &ServiceId) -> ServiceMetrics {
-        let name = service.as_str();
+        let labels = [service.as_str()];
         ServiceMetrics {
-            duration: self.duration.with_label_values(&[name]),
-            hits: self.hits.with_label_values(&[name]),
-            misses: Cause::ALL.map(|cause| self.misses.with_label_values(&[name, cause.label()])),
-            verdicts: verdicts().map(|v| self.verdicts.with_label_values(&[name, &v])).collect(),
-            panic_picks: self.panic_picks.with_label_values(&[name]),
-            pending: self.pending.with_label_values(&[name]),
-            websockets: self.websockets.with_label_values(&[name]),
+            counts: self.ledger.services.lock().entry(service.clone()).or_default().clone(),
+            pending: self.pending.with_label_values(&labels),
+            websockets: self.websockets.with_label_values(&labels),
         }
     }
 
     /// The counters of a backend.
     pub fn backend(&self, service: &ServiceId, backend: &BackendId) -> BackendMetrics {
         let labels = [service.as_str(), backend.as_str()];
+        let key = (service.clone(), backend.clone());
         BackendMetrics {
-            requests: self.backend_requests.with_label_values(&labels),
-            retries: self.retries.with_label_values(&labels),
+            counts: self.ledger.backends.lock().entry(key).or_default().clone(),
             up: self.backend_up.with_label_values(&labels),
             in_flight: self.in_flight.with_label_values(&labels),
         }
@@ -285,48 +240,26 @@ impl Metrics {
 
     /// Forgets a rule that is no longer configured.
     pub fn forget_rule(&self, service: &ServiceId, rule: &RuleId) {
-        for class in CLASSES {
-            let labels = [service.as_str(), rule.as_str(), class];
-            self.requests.remove_label_values(&labels).ok();
-        }
+        self.ledger.rules.lock().remove(&(service.clone(), rule.clone()));
         self.fingerprint(service, rule.as_str(), None);
     }
 
     /// Forgets a service that is no longer configured.
     pub fn forget_service(&self, service: &ServiceId) {
-        let name = service.as_str();
-        self.duration.remove_label_values(&[name]).ok();
-        self.hits.remove_label_values(&[name]).ok();
-        self.panic_picks.remove_label_values(&[name]).ok();
-        self.pending.remove_label_values(&[name]).ok();
-        self.websockets.remove_label_values(&[name]).ok();
+        self.ledger.services.lock().remove(service);
+        for family in [&self.pending, &self.websockets] {
+            family.remove_label_values(&[service.as_str()]).ok();
+        }
         self.fingerprint(service, "", None);
-        for cause in Cause::ALL {
-            self.misses.remove_label_values(&[name, cause.label()]).ok();
-        }
-        for verdict in verdicts() {
-            self.verdicts.remove_label_values(&[name, &verdict]).ok();
-        }
     }
 
     /// Forgets a backend that is no longer configured.
     pub fn forget_backend(&self, service: &ServiceId, backend: &BackendId) {
-        let labels = [service.as_str(), backend.as_str()];
-        for family in [&self.backend_requests, &self.retries] {
-            family.remove_label_values(&labels).ok();
-        }
+        self.ledger.backends.lock().remove(&(service.clone(), backend.clone()));
         for family in [&self.backend_up, &self.in_flight] {
-            family.remove_label_values(&labels).ok();
+            family.remove_label_values(&[service.as_str(), backend.as_str()]).ok();
         }
     }
-}
-
-fn durations(registry: &Registry) -> prometheus::Result<HistogramVec> {
-    let help = "From the header to the last byte";
-    let options = HistogramOpts::new("request_duration_seconds", help).buckets(SECONDS.to_vec());
-    let durations = HistogramVec::new(options, &["service"])?;
-    registry.register(Box::new(durations.clone()))?;
-    Ok(durations)
 }
 
 fn counter(registry: &Registry, name: &str, help: &str) -> prometheus::Result<IntCounter> {
@@ -350,75 +283,6 @@ fn gauges(
     let family = IntGaugeVec::new(Opts::new(name, help), labels)?;
     registry.register(Box::new(family.clone()))?;
     Ok(family)
-}
-
-/// Both letters of every verdict, in the order of [`ServiceMetrics::verdict`].
-fn verdicts() -> impl Iterator<Item = String> {
-    Brought::ALL.into_iter().flat_map(|brought| {
-        Did::ALL.into_iter().map(move |did| Verdict { brought, did }.letters().iter().collect())
-    })
-}
-
-/// The counters of a rule.
-#[derive(Clone, Debug)]
-pub struct RuleMetrics {
-    by_class: [IntCounter; CLASSES.len()],
-}
-
-impl RuleMetrics {
-    /// Counts an answer; status 0 is a client that left before.
-    pub fn answered(&self, status: u16) {
-        if let Some(counter) = self.by_class.get(usize::from(status / 100).min(5)) {
-            counter.inc();
-        }
-    }
-}
-
-/// The counters of a service.
-#[derive(Clone, Debug)]
-pub struct ServiceMetrics {
-    /// From the header to the last byte.
-    pub duration: Histogram,
-    /// Requests sent to the backend they were bound to.
-    pub hits: IntCounter,
-    /// Requests sent to an unhealthy backend since none was healthy.
-    pub panic_picks: IntCounter,
-    /// Requests that wait for a backend; as it was when metrics were asked for last.
-    pub pending: IntGauge,
-    /// WebSockets that are open.
-    pub websockets: IntGauge,
-    misses: [IntCounter; Cause::ALL.len()],
-    verdicts: Box<[IntCounter]>,
-}
-
-impl ServiceMetrics {
-    /// Counts a request that was placed anew.
-    pub fn missed(&self, cause: Cause) {
-        if let Some(counter) = self.misses.get(cause as usize) {
-            counter.inc();
-        }
-    }
-
-    /// Counts what became of the affinity key of a request.
-    pub fn verdict(&self, verdict: Verdict) {
-        let at = verdict.brought as usize * Did::ALL.len() + verdict.did as usize;
-        if let Some(counter) = self.verdicts.get(at) {
-            counter.inc();
-        }
-    }
-}
-
-/// The counters of a backend.
-#[derive(Clone, Debug)]
-pub struct BackendMetrics {
-    /// Requests sent there.
-    pub requests: IntCounter,
-    /// Tries that failed there and went on.
-    pub retries: IntCounter,
-    /// 1 when it takes new clients.
-    pub up: IntGauge,
-    /// Requests that it has; as it was when metrics were asked for last.
-    pub in_flight: IntGauge,
 }
 
 #[cfg(test)]

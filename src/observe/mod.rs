@@ -2,10 +2,13 @@
 
 mod access_line;
 mod access_log;
+mod collect;
+mod counters;
 mod diagnostics;
 mod metrics;
 
 pub use access_line::{AccessLine, Format};
 pub use access_log::{AccessLog, Output};
+pub use counters::{BackendMetrics, Guard, RuleMetrics, ServiceMetrics};
 pub use diagnostics::{Diagnostics, Level, start_diagnostics};
-pub use metrics::{BackendMetrics, Metrics, RuleMetrics, ServiceMetrics};
+pub use metrics::Metrics;

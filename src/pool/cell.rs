@@ -72,6 +72,13 @@ impl Cell {
         Arc::clone(&self.incarnation.load())
     }
 
+    /// Whether it is `key`, or not known. Asked for every bound request, so without a reference more,
+    /// which all threads would count in one word.
+    pub fn is_incarnation(&self, key: &str) -> bool {
+        let running = self.incarnation.load();
+        running.is_empty() || &***running == key
+    }
+
     /// Takes in which start a check has met.
     pub fn note_incarnation(&self, incarnation: &str) {
         if ***self.incarnation.load() != *incarnation {

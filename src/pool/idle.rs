@@ -2,29 +2,19 @@
 //! of its own, so that no two of them wait for each other, or pass a cache line back and forth.
 
 use super::wire::Wire;
+use crate::model::Sharded;
 use parking_lot::Mutex;
-use std::cell::Cell;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 /// How long a connection is kept when nobody uses it.
 const KEPT: Duration = Duration::from_mins(1);
-
-/// Places; threads beyond that share them.
-const SHARDS: usize = 16;
 
 /// Connections of one place.
 const MOST: usize = 512;
 
 /// Those to one backend.
 #[derive(Debug, Default)]
-pub struct Idle {
-    shards: [Shard; SHARDS],
-}
-
-#[derive(Debug, Default)]
-#[repr(align(64))]
-struct Shard(Mutex<Vec<Kept>>);
+pub struct Idle(Sharded<Mutex<Vec<Kept>>>);
 
 #[derive(Debug)]
 struct Kept {
@@ -43,29 +33,12 @@ pub enum Last {
     Bodiless,
 }
 
-thread_local! {
-    static OWN: Cell<usize> = const { Cell::new(usize::MAX) };
-}
-static THREADS: AtomicUsize = AtomicUsize::new(0);
-
-fn own() -> usize {
-    OWN.with(|own| {
-        if own.get() == usize::MAX {
-            own.set(THREADS.fetch_add(1, Ordering::Relaxed) % SHARDS);
-        }
-        own.get()
-    })
-}
-
 impl Idle {
     /// One that was used last of all and is still good, if there is one; `surely`: as far as the system
     /// knows, not only the runtime. Behind [`Last::Bodiless`] the system is always asked.
     pub fn take(&self, now: Instant, surely: bool) -> Option<Wire> {
-        let own = own();
-        let (later, first) = self.shards.split_at(own);
-        let mut shards = first.iter().chain(later);
-        shards.find_map(|shard| {
-            let mut kept = shard.0.lock();
+        self.0.own_first().find_map(|place| {
+            let mut kept = place.lock();
             while let Some(Kept { wire, last, since }) = kept.pop() {
                 let fresh = now.saturating_duration_since(since) < KEPT;
                 let surely = surely || last == Last::Bodiless;
@@ -79,11 +52,9 @@ impl Idle {
 
     /// Keeps one for later.
     pub fn put(&self, wire: Wire, last: Last, now: Instant) {
-        if let Some(shard) = self.shards.get(own()) {
-            let mut kept = shard.0.lock();
-            if kept.len() < MOST {
-                kept.push(Kept { wire, last, since: now });
-            }
+        let mut kept = self.0.own().lock();
+        if kept.len() < MOST {
+            kept.push(Kept { wire, last, since: now });
         }
     }
 
@@ -91,11 +62,11 @@ impl Idle {
     /// `most`; tells how many are left.
     pub fn sweep(&self, now: Instant, most: usize) -> usize {
         let mut left = 0;
-        for shard in &self.shards {
+        for place in self.0.all() {
             let fresh = |kept: &Kept| {
                 now.saturating_duration_since(kept.since) < KEPT && kept.wire.is_quiet()
             };
-            let mut kept = shard.0.lock();
+            let mut kept = place.lock();
             kept.retain(fresh);
             kept.truncate(most - left);
             left += kept.len();

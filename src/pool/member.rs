@@ -100,12 +100,17 @@ impl Member {
 
     /// Whether it has all the requests that it may have.
     pub fn is_full(&self) -> bool {
-        self.seats().taken() >= self.room.per_backend
+        self.is_limited() && self.seats().taken() >= self.room.per_backend
     }
 
     /// Whether it has room for one who is not bound to it: those who wait for it come first.
     pub fn has_room(&self) -> bool {
-        self.seats().spoken_for() < self.room.per_backend
+        !self.is_limited() || self.seats().spoken_for() < self.room.per_backend
+    }
+
+    /// Without a limit nobody looks at what other threads count.
+    fn is_limited(&self) -> bool {
+        self.room.per_backend < u32::MAX
     }
 
     /// What its checks say.
@@ -136,8 +141,11 @@ impl Member {
 
     /// Whether `key` names the start that is running there. While that is not known, any does.
     pub fn is_incarnation(&self, key: &str) -> bool {
-        let running = self.incarnation();
-        running.is_empty() || &*running == key
+        if self.backend.incarnation.is_empty() {
+            self.cell.is_incarnation(key)
+        } else {
+            &*self.backend.incarnation == key
+        }
     }
 
     /// Takes in which start a check has met.
@@ -148,6 +156,13 @@ impl Member {
     /// Takes in the result of a check; `Some` when it changes the mark.
     pub fn note_check(&self, passed: bool, threshold: u32) -> Option<Health> {
         self.cell.record(passed, threshold)
+    }
+
+    /// The member of the next snapshot, without its limits.
+    #[cfg(test)]
+    pub(crate) fn made_anew(&self) -> Self {
+        let (cell, crowd) = (Arc::clone(&self.cell), Arc::clone(&self.crowd));
+        Self::new(self.backend.clone(), cell, crowd, self.checked, self.metrics.clone())
     }
 
     /// The member that a Pingora backend of ours stands for.

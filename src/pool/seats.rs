@@ -3,6 +3,8 @@
 //! never the count.
 
 use super::member::Member;
+use crate::model::Sharded;
+use crate::model::sharded::Place;
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -13,7 +15,9 @@ use tokio::time::timeout;
 /// The requests that one backend has now.
 #[derive(Debug, Default)]
 pub struct Seats {
-    taken: AtomicU32,
+    /// By whoever took them: one that stands at another thread's place in the end is given back there,
+    /// so that no place is ever below zero and the sum never tells less than there are.
+    taken: Sharded<AtomicU32>,
     /// Clients that are bound to this backend and wait for it.
     awaited: AtomicU32,
     /// Wakes one of them.
@@ -50,7 +54,23 @@ impl Room {
 impl Seats {
     /// How many there are.
     pub fn taken(&self) -> u32 {
-        self.taken.load(Ordering::SeqCst)
+        self.taken.all().map(|place| place.load(Ordering::SeqCst)).sum()
+    }
+
+    /// Takes one where there are fewer than `most`; tells where. All of a limited backend agree on
+    /// one place. Others have something only right behind a reload that has set the limit, and it
+    /// only falls: what is read of them may be too much, never too little.
+    fn take(&self, most: u32) -> Option<Place> {
+        if most == u32::MAX {
+            let own = Place::own();
+            self.taken.at(own).fetch_add(1, Ordering::SeqCst);
+            return Some(own);
+        }
+        let agreed = self.taken.at(Place::FIRST);
+        let elsewhere = || self.taken.all().skip(1).map(|place| place.load(Ordering::SeqCst));
+        let one_more = |here: u32| (here + elsewhere().sum::<u32>() < most).then_some(here + 1);
+        agreed.fetch_update(Ordering::SeqCst, Ordering::SeqCst, one_more).ok()?;
+        Some(Place::FIRST)
     }
 
     /// Those, and the clients that are bound to this backend and wait for it: what is there for new
@@ -69,35 +89,35 @@ impl Crowd {
 
 /// A request that a backend has; given back when it is dropped.
 #[derive(Debug)]
-pub struct Seat(Arc<Member>);
+pub struct Seat {
+    member: Arc<Member>,
+    /// Where it is counted. A request may end on another thread than it began on.
+    place: Place,
+}
 
 impl Seat {
     /// Takes a seat at `member`; `None` when it has all the requests that it may have.
     pub fn take(member: &Arc<Member>) -> Option<Self> {
-        let most = member.room().per_backend;
-        let taken = &member.seats().taken;
-        if most == u32::MAX {
-            taken.fetch_add(1, Ordering::SeqCst);
-        } else {
-            let one_more = |now: u32| (now < most).then_some(now + 1);
-            taken.fetch_update(Ordering::SeqCst, Ordering::SeqCst, one_more).ok()?;
-        }
-        Some(Self(Arc::clone(member)))
+        let place = member.seats().take(member.room().per_backend)?;
+        Some(Self { member: Arc::clone(member), place })
     }
 
     /// Whose it is.
     pub fn member(&self) -> &Arc<Member> {
-        &self.0
+        &self.member
     }
 }
 
 impl Drop for Seat {
     fn drop(&mut self) {
-        self.0.seats().taken.fetch_sub(1, Ordering::SeqCst);
-        // one that waits has said so before it looked at the count
-        if self.0.crowd().waiting.load(Ordering::SeqCst) > 0 {
-            self.0.seats().freed.notify_one();
-            self.0.crowd().wake();
+        let (seats, crowd) = (self.member.seats(), self.member.crowd());
+        seats.taken.at(self.place).fetch_sub(1, Ordering::SeqCst);
+        // One that waits has said so before it looked at the count. All of it is in one order
+        // (`SeqCst`), so either it is seen here, or it looked at this place after the line above;
+        // that holds for each place, hence for their sum.
+        if crowd.waiting.load(Ordering::SeqCst) > 0 {
+            seats.freed.notify_one();
+            crowd.wake();
         }
     }
 }
@@ -213,6 +233,55 @@ mod tests {
         let free = one(u32::MAX, 1);
         let seats: Vec<_> = (0..100).filter_map(|_| Seat::take(&free)).collect();
         assert_eq!(seats.len(), 100);
+    }
+
+    #[test]
+    fn a_seat_is_given_back_where_it_was_taken() {
+        let member = one(u32::MAX, 1);
+        let seats: Vec<_> = (0..9)
+            .flat_map(|_| {
+                let member = Arc::clone(&member);
+                let two = move || [0, 1].map(|_| Seat::take(&member).unwrap());
+                std::thread::spawn(two).join().unwrap()
+            })
+            .collect();
+        assert_eq!(member.seats().taken(), 18);
+        drop(seats);
+        let places = member.seats().taken.all();
+        assert!(places.map(|place| place.load(Ordering::SeqCst)).all(|taken| taken == 0));
+    }
+
+    #[test]
+    fn a_limit_that_a_reload_sets_counts_the_requests_that_are_there_on_every_thread() {
+        let before = one(u32::MAX, 1);
+        let taken = |member: &Arc<Member>, count: usize| -> Vec<Seat> {
+            let there = (0..count).filter_map(|_| {
+                let member = Arc::clone(member);
+                std::thread::spawn(move || Seat::take(&member)).join().unwrap()
+            });
+            there.collect()
+        };
+        let mut old = taken(&before, 6);
+        let room = Room { per_backend: 8, ..Room::UNLIMITED };
+        let after = Arc::new(before.made_anew().with_room(room));
+        let new = taken(&after, 4);
+        assert_eq!((old.len(), new.len(), after.seats().taken()), (6, 2, 8));
+        old.truncate(3);
+        assert_eq!(taken(&after, 9).len(), 3);
+        drop((old, new));
+        let member = &after;
+        let at_once = std::sync::Barrier::new(4);
+        let threads = std::thread::scope(|scope| {
+            let take = || {
+                at_once.wait();
+                let seats: Vec<_> = (0..8).filter_map(|_| Seat::take(member)).collect();
+                at_once.wait();
+                seats.len()
+            };
+            let threads = [0; 4].map(|_| scope.spawn(take));
+            threads.map(|thread| thread.join().unwrap())
+        });
+        assert_eq!(threads.iter().sum::<usize>(), 8);
     }
 
     #[tokio::test(start_paused = true)]

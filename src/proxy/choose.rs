@@ -43,7 +43,7 @@ pub(super) async fn choose(
     ctx.seat = Some(seat);
     ctx.attempts += 1;
     ctx.body_bytes = 0;
-    member.metrics.requests.inc();
+    member.metrics.asked();
     let upgrade = session.is_upgrade_req();
     if upgrade && let Some(io) = ClientIo::of(session) {
         io.await_upgrade(rule.service.timeouts.read);
@@ -91,7 +91,7 @@ pub(super) fn at_once(
         let member = match choice {
             Choice::Bound(member) | Choice::Placed(member) => member,
             Choice::Panic(member) => {
-                rule.service.metrics.panic_picks.inc();
+                rule.service.metrics.panic_picked();
                 ctx.panicked = true;
                 member
             }

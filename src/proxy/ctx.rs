@@ -3,13 +3,12 @@
 use super::decide::{Bond, Within};
 use super::refusal::Refusal;
 use crate::model::{BackendId, Brought, Cause, Did, UnixTime, clock};
-use crate::observe::Metrics;
+use crate::observe::{Guard, Metrics};
 use crate::pool::{Member, Seat};
 use crate::rewriting::HtmlRewriter;
 use crate::snapshot::{PlaceKey, Rule, Snapshot};
 use crate::websocket::Tunnel;
 use parking_lot::Mutex;
-use prometheus::IntGauge;
 use smallvec::SmallVec;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -84,7 +83,9 @@ pub struct Ctx {
     /// Body bytes of this try.
     pub(super) body_bytes: u64,
     pub(super) did: Did,
-    _active: Active,
+    /// Counts the request as under way. A guard, since Pingora does not call `logging` for every
+    /// request (not for one that is cut off by the end of the process, nor after a panic).
+    _active: Guard,
 }
 
 /// A page as the client asks for it.
@@ -95,19 +96,8 @@ pub(super) struct Asked {
     pub(super) target: String,
 }
 
-/// Counts a request that is under way. A guard, since Pingora does not call `logging` for every
-/// request (not for one that is cut off by the end of the process, nor after a panic).
-struct Active(IntGauge);
-
-impl Drop for Active {
-    fn drop(&mut self) {
-        self.0.dec();
-    }
-}
-
 impl Ctx {
     pub(super) fn new(snapshot: Arc<Snapshot>, metrics: &Metrics) -> Self {
-        metrics.active_requests.inc();
         let wall = clock::wall_now();
         Self {
             snapshot,
@@ -146,7 +136,7 @@ impl Ctx {
             streams: false,
             body_bytes: 0,
             did: Did::Nothing,
-            _active: Active(metrics.active_requests.clone()),
+            _active: metrics.begin(),
         }
     }
 
@@ -164,7 +154,7 @@ impl Ctx {
     pub(super) fn give_up_on_backend(&mut self) {
         let Some(member) = self.backend.clone() else { return };
         self.seat = None;
-        member.metrics.retries.inc();
+        member.metrics.retried();
         let bond = self.bond.as_mut().filter(|bond| Arc::ptr_eq(&bond.member, &member));
         if let Some(bond) = bond {
             if let Some(here) = bond.until_then.take() {

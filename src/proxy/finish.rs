@@ -107,12 +107,12 @@ pub(super) fn record(header: &impl Request, outcome: Outcome, ctx: &Ctx, live: &
     }
     if let Some(rule) = ctx.rule() {
         rule.metrics.answered(status);
-        rule.service.metrics.duration.observe(duration.as_secs_f64());
+        rule.service.metrics.took(duration);
         if rule.stickiness.is_some() {
             rule.service.metrics.verdict(verdict);
             match ctx.cause {
                 Some(cause) => rule.service.metrics.missed(cause),
-                None => rule.service.metrics.hits.inc(),
+                None => rule.service.metrics.hit(),
             }
         }
     }

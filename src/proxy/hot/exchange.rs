@@ -99,7 +99,7 @@ impl<'e, 'c> Exchange<'e, 'c> {
         };
         self.keeps &= done.is_ok() && self.upload.is_whole();
         self.conn.owes_body = !self.upload.is_whole();
-        self.live.metrics.hot.inc();
+        self.live.metrics.served_hot();
         self.conn.use_up(self.upload.used());
         let now = clock::monotonic_now();
         let took = now.saturating_duration_since(self.ctx.arrived);
@@ -134,7 +134,7 @@ impl<'e, 'c> Exchange<'e, 'c> {
             let member = Arc::clone(seat.member());
             self.ctx.seat = Some(seat);
             self.ctx.attempts += 1;
-            member.metrics.requests.inc();
+            member.metrics.asked();
             self.ctx.backend = Some(Arc::clone(&member));
             let timeouts = rule.service.timeouts;
             // what cannot be repeated is worth a system call
