@@ -77,7 +77,7 @@ fn walk(
     let mut steps = 0;
     while let Some(member) = candidates.next().and_then(Member::of) {
         if fits(member) {
-            return Some(Arc::clone(member));
+            return Some(Arc::clone(member.own(members)));
         }
         steps += 1;
         if steps == PATIENCE && !members.iter().any(|m| m.backend.weight > 0 && fits(m)) {

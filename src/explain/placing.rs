@@ -146,7 +146,7 @@ impl<'a> Placing<'a> {
         let mut sum = 0.0;
         for draw in &self.draws {
             let (version, candidates) = self.candidates(&draw.within);
-            if !candidates.iter().any(|candidate| Arc::ptr_eq(candidate, member)) {
+            if !candidates.iter().any(|candidate| candidate.is(member)) {
                 continue;
             }
             if !matches!(self.choices.of(version), Selection::RoundRobin(_)) {
@@ -186,7 +186,7 @@ impl<'a> Placing<'a> {
             return Some(Arc::clone(only));
         }
         let known = self.certain && !matches!(self.choices.of(version), Selection::RoundRobin(_));
-        let fits = |m: &Member| candidates.iter().any(|c| std::ptr::eq(Arc::as_ptr(c), m));
+        let fits = |m: &Member| candidates.iter().any(|c| c.is(m));
         let members = self.service.pool.members();
         known.then(|| self.choices.pick(version, &self.key, members, fits)).flatten()
     }

@@ -159,7 +159,7 @@ fn row(
             (Ability::BoundOnly, Some(policies)) => words::on_draining(policies),
             (Ability::Emergency | Ability::Nobody, Some(policies)) => words::on_unhealthy(policies),
         },
-        bound: bound.is_some_and(|bound| Arc::ptr_eq(bound, member)),
+        bound: bound.is_some_and(|bound| bound.is(member)),
     }
 }
 

@@ -8,7 +8,7 @@ use crate::config::{Affinity, Config, Handshakes};
 use crate::model::{RuleId, Secret, UnixTime};
 use crate::observe::Metrics;
 use crate::pool::{Cells, Member, Seat};
-use crate::snapshot::{Live, Rule, Snapshot, Surroundings, compile};
+use crate::snapshot::{Live, Pinned, Rule, Surroundings, compile};
 use crate::tls::Tickets;
 use std::io;
 use std::net::{SocketAddr, ToSocketAddrs};
@@ -19,7 +19,7 @@ pub struct World {
     /// As checked.
     pub config: Arc<Config>,
     /// As compiled.
-    pub snapshot: Arc<Snapshot>,
+    pub snapshot: Arc<Pinned>,
     /// The key that a gateway has generated under this configuration.
     generated: Option<Secret>,
     behind: Behind,
@@ -106,7 +106,7 @@ impl World {
             generated_key: &|| generated.clone().unwrap_or_else(stand_in),
             now,
         };
-        let snapshot = Arc::new(compile(&config, &around)?);
+        let snapshot = Arc::new(compile(&config, &around)?.into());
         Ok(Self { config: Arc::new(config), snapshot, generated, behind })
     }
 

@@ -14,7 +14,7 @@ const MOST: usize = 16;
 pub struct Sharded<T>(Arc<[Line<T>]>);
 
 /// Begins on a cache line of its own, which therefore nothing else is on.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 #[repr(align(64))]
 struct Line<T>(T);
 
@@ -72,9 +72,16 @@ impl<T> Sharded<T> {
     }
 }
 
+impl<T> Sharded<T> {
+    /// What `make` makes, once for each place.
+    pub fn from_fn(mut make: impl FnMut() -> T) -> Self {
+        Self((0..places()).map(|_| Line(make())).collect())
+    }
+}
+
 impl<T: Default> Default for Sharded<T> {
     fn default() -> Self {
-        Self((0..places()).map(|_| Line::default()).collect())
+        Self::from_fn(T::default)
     }
 }
 

@@ -7,6 +7,7 @@ use crate::model::{Backend, Duty};
 use crate::observe::BackendMetrics;
 use crate::tls::Outbound;
 use pingora_load_balancing::Backend as PingoraBackend;
+use std::ops::Deref;
 use std::sync::Arc;
 
 /// Whom a backend can serve: the rows of the state matrix.
@@ -31,9 +32,19 @@ pub struct Encryption {
     pub name: Box<str>,
 }
 
-/// One backend of a pool.
+/// One backend of a pool. Each thread has a handle of its own, on cache lines of its own: requests hold
+/// references to it, which threads would otherwise count in one word.
 #[derive(Debug)]
+#[repr(align(64))]
 pub struct Member {
+    facts: Arc<Facts>,
+    /// Its place in the pool.
+    at: usize,
+}
+
+/// What there is to know of one backend.
+#[derive(Debug)]
+pub struct Facts {
     /// As configured.
     pub backend: Backend,
     /// Shared with the pools of earlier and later snapshots.
@@ -48,8 +59,44 @@ pub struct Member {
     pub metrics: BackendMetrics,
 }
 
+impl Deref for Member {
+    type Target = Facts;
+
+    fn deref(&self) -> &Facts {
+        &self.facts
+    }
+}
+
+impl From<Facts> for Member {
+    fn from(facts: Facts) -> Self {
+        Self { facts: Arc::new(facts), at: 0 }
+    }
+}
+
 impl Member {
-    /// A member whose mark lives in `cell`, of a service for whose backends `crowd` waits.
+    /// Another handle of the same backend, which is the one at this place.
+    pub(super) fn twin(&self, at: usize) -> Self {
+        Self { facts: Arc::clone(&self.facts), at }
+    }
+
+    /// Whether both are handles of the same backend of one snapshot.
+    pub fn is(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.facts, &other.facts)
+    }
+
+    /// The handle of this backend among `members`, those of its pool as this thread has them.
+    pub fn own<'m>(self: &'m Arc<Self>, members: &'m [Arc<Self>]) -> &'m Arc<Self> {
+        members.get(self.at).filter(|own| own.is(self)).unwrap_or(self)
+    }
+
+    /// The member that a Pingora backend of ours stands for.
+    pub fn of(backend: &PingoraBackend) -> Option<&Arc<Self>> {
+        backend.ext.get::<Arc<Self>>()
+    }
+}
+
+impl Facts {
+    /// A backend whose mark lives in `cell`, of a service for whose backends `crowd` waits.
     pub fn new(
         backend: Backend,
         cell: Arc<Cell>,
@@ -158,15 +205,10 @@ impl Member {
         self.cell.record(passed, threshold)
     }
 
-    /// The member of the next snapshot, without its limits.
+    /// It in the next snapshot, without its limits.
     #[cfg(test)]
     pub(crate) fn made_anew(&self) -> Self {
         let (cell, crowd) = (Arc::clone(&self.cell), Arc::clone(&self.crowd));
         Self::new(self.backend.clone(), cell, crowd, self.checked, self.metrics.clone())
-    }
-
-    /// The member that a Pingora backend of ours stands for.
-    pub fn of(backend: &PingoraBackend) -> Option<&Arc<Self>> {
-        backend.ext.get::<Arc<Self>>()
     }
 }

@@ -3,7 +3,7 @@
 
 use super::check::Check;
 use super::member::Member;
-use crate::model::{Address, BackendId, ServiceId};
+use crate::model::{Address, BackendId, ServiceId, Sharded};
 use ahash::AHashMap;
 use async_trait::async_trait;
 use pingora_core::protocols::l4::socket::SocketAddr as PingoraAddr;
@@ -17,7 +17,7 @@ use std::sync::Arc;
 pub struct Pool {
     /// Whose backends these are.
     pub service: ServiceId,
-    members: Box<[Arc<Member>]>,
+    members: Sharded<Box<[Arc<Member>]>>,
     by_id: AHashMap<BackendId, usize>,
     /// What runs the checks, in parallel, through Pingora; `None` without a health check.
     pub(super) checked: Option<Checked>,
@@ -32,22 +32,28 @@ impl Pool {
     /// A pool of `members`, whose ids differ.
     pub fn new(service: ServiceId, members: Vec<Arc<Member>>, check: Option<Check>) -> Self {
         let by_id = members.iter().enumerate().map(|(at, m)| (m.backend.id.clone(), at)).collect();
+        let twins = || {
+            let members = members.iter().enumerate();
+            members.map(|(at, member)| Arc::new(member.twin(at))).collect()
+        };
+        let sharded: Sharded<Box<[Arc<Member>]>> = Sharded::from_fn(twins);
+        let members = sharded.own();
         let checked = check.map(|check| {
-            let mut backends = Backends::new(Box::new(Membership(pingora_view(&members))));
+            let mut backends = Backends::new(Box::new(Membership(pingora_view(members))));
             backends.set_health_check(check.probe());
             Checked { backends, check }
         });
-        Self { service, members: members.into(), by_id, checked }
+        Self { service, members: sharded, by_id, checked }
     }
 
-    /// All members, in the order written.
+    /// All members, in the order written, as this thread has them.
     pub fn members(&self) -> &[Arc<Member>] {
-        &self.members
+        self.members.own()
     }
 
     /// The member with this id.
     pub fn find(&self, id: &str) -> Option<&Arc<Member>> {
-        self.by_id.get(id).and_then(|at| self.members.get(*at))
+        self.by_id.get(id).and_then(|at| self.members().get(*at))
     }
 
     /// The place of the member with this id among [`Self::members`].
@@ -57,7 +63,7 @@ impl Pool {
 
     /// The members as a set that Pingora's selection and health checks take.
     pub fn pingora_view(&self) -> BTreeSet<PingoraBackend> {
-        pingora_view(&self.members)
+        pingora_view(self.members())
     }
 }
 

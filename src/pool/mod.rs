@@ -17,7 +17,7 @@ mod wire;
 pub use cell::{Cell, Cells, Health, Mark};
 pub use check::{Check, Probe};
 pub use idle::{Idle, Last};
-pub use member::{Ability, Encryption, Member};
+pub use member::{Ability, Encryption, Facts, Member};
 pub use members::{Pool, pingora_address};
 pub use rounds::{Rounds, first_round};
 pub use seats::{Crowd, For, Room, Seat, Seats, Waited, wait};
@@ -62,8 +62,8 @@ pub(crate) mod fixture {
                 incarnation: "".into(),
             };
             let cell = Arc::new(Cell::new(health));
-            let member = Member::new(backend, cell, Arc::clone(&crowd), true, metrics);
-            Arc::new(member.with_room(room))
+            let facts = Facts::new(backend, cell, Arc::clone(&crowd), true, metrics);
+            Arc::new(Member::from(facts.with_room(room)))
         };
         (9000..).zip(weights).map(member).collect()
     }

@@ -263,7 +263,7 @@ mod tests {
         };
         let mut old = taken(&before, 6);
         let room = Room { per_backend: 8, ..Room::UNLIMITED };
-        let after = Arc::new(before.made_anew().with_room(room));
+        let after = Arc::new(Member::from(before.made_anew().with_room(room)));
         let new = taken(&after, 4);
         assert_eq!((old.len(), new.len(), after.seats().taken()), (6, 2, 8));
         old.truncate(3);

@@ -67,7 +67,7 @@ fn together(
     let member = |pick: &Pick| {
         let member = rule.service.pool.find(pick.backend.as_str())?;
         let serves = member.ability() == Ability::Anyone && member.has_room();
-        let untried = !ctx.tried.iter().any(|tried| Arc::ptr_eq(tried, member));
+        let untried = !ctx.tried.iter().any(|tried| tried.is(member));
         (serves && untried).then_some(member)
     };
     let mut buffer = [0; 16];

@@ -6,7 +6,7 @@ use crate::model::{BackendId, Brought, Cause, Did, UnixTime, clock};
 use crate::observe::{Guard, Metrics};
 use crate::pool::{Member, Seat};
 use crate::rewriting::HtmlRewriter;
-use crate::snapshot::{PlaceKey, Rule, Snapshot};
+use crate::snapshot::{Pinned, PlaceKey, Rule};
 use crate::websocket::Tunnel;
 use parking_lot::Mutex;
 use smallvec::SmallVec;
@@ -18,7 +18,7 @@ use std::time::{Duration, Instant};
 #[allow(clippy::struct_excessive_bools, reason = "facts that have nothing to do with each other")]
 pub struct Ctx {
     /// The configuration that it began with and ends with.
-    pub(super) snapshot: Arc<Snapshot>,
+    pub(super) snapshot: Arc<Pinned>,
     /// Index of its rule in the snapshot.
     pub(super) rule: Option<usize>,
     pub(super) arrived: Instant,
@@ -97,7 +97,7 @@ pub(super) struct Asked {
 }
 
 impl Ctx {
-    pub(super) fn new(snapshot: Arc<Snapshot>, metrics: &Metrics) -> Self {
+    pub(super) fn new(snapshot: Arc<Pinned>, metrics: &Metrics) -> Self {
         let wall = clock::wall_now();
         Self {
             snapshot,
@@ -155,7 +155,7 @@ impl Ctx {
         let Some(member) = self.backend.clone() else { return };
         self.seat = None;
         member.metrics.retried();
-        let bond = self.bond.as_mut().filter(|bond| Arc::ptr_eq(&bond.member, &member));
+        let bond = self.bond.as_mut().filter(|bond| bond.member.is(&member));
         if let Some(bond) = bond {
             if let Some(here) = bond.until_then.take() {
                 // its home does not serve after all: the client stays where it is

@@ -10,7 +10,7 @@ use crate::model::{Brought, Cause, Verdict, clock};
 use crate::observe::AccessLine;
 use crate::pool::Member;
 use crate::routing::host;
-use crate::snapshot::{Live, Snapshot};
+use crate::snapshot::{Live, Pinned};
 use http::header::HOST;
 use pingora::http::RequestHeader;
 use pingora_proxy::Session;
@@ -39,7 +39,7 @@ pub(super) fn finish(session: &mut Session, ctx: &Ctx, live: &Live) {
 /// What is known of a request that may be broken off from outside its hooks.
 pub(super) struct Unfinished {
     header: RequestHeader,
-    snapshot: Arc<Snapshot>,
+    snapshot: Arc<Pinned>,
     rule: Option<usize>,
     backend: Option<Arc<Member>>,
     arrived: Instant,

@@ -212,16 +212,16 @@ impl Word<'_> {
 
     /// Whether the client was called home, and is there.
     fn has_returned(&self, ctx: &Ctx) -> bool {
-        ctx.bond.as_ref().is_some_and(|bond| {
-            bond.until_then.is_some() && Arc::ptr_eq(&bond.member, self.answered)
-        })
+        ctx.bond
+            .as_ref()
+            .is_some_and(|bond| bond.until_then.is_some() && bond.member.is(self.answered))
     }
 
     /// The binding of a session that a response names: what is new there is with the backend that
     /// answered, also when the client was only its guest; what the client has brought is not new.
     fn of(&self, at: usize, value: &[u8], ctx: &Ctx) -> Written {
         let brought = ctx.sessions.iter().any(|(of, name)| *of == at && name.as_slice() == value);
-        if brought || Arc::ptr_eq(self.written.member(), self.answered) {
+        if brought || self.written.member().is(self.answered) {
             return self.written.clone();
         }
         let stamp = Stamp::Bind(None);

@@ -18,7 +18,7 @@ use crate::config::{
 use crate::identity::TrustedProxies;
 use crate::model::{Address, Backend, BackendId, Duty, RuleId, Secret, ServiceId, UnixTime};
 use crate::observe::Metrics;
-use crate::pool::{Cells, Check, Encryption, Health, Member, Pool, Probe, Room, Tongue};
+use crate::pool::{Cells, Check, Encryption, Facts, Health, Member, Pool, Probe, Room, Tongue};
 use crate::rewriting::KeyPlace;
 use crate::routing::{Host, Index, Matchers, Path, path};
 use crate::tls::{Outbound, Tickets};
@@ -204,12 +204,12 @@ fn service(
         .iter()
         .filter_map(|backend| {
             let address = addresses.get(&backend.address.value)?.clone();
-            let member = member(&id, backend, address, check.is_some(), room, around);
+            let facts = facts(&id, backend, address, check.is_some(), room, around);
             let encryption = tls.map(|tls| Encryption {
                 name: tls.name_of(&backend.address.value).into(),
                 tls: Arc::clone(tls),
             });
-            Some(Arc::new(member.with_encryption(encryption)))
+            Some(Arc::new(Member::from(facts.with_encryption(encryption))))
         })
         .collect();
     let pool = Pool::new(id, members, check);
@@ -281,14 +281,14 @@ fn asked_by_version(config: &Config) -> AHashSet<&str> {
     by_rules.chain(split.map(|service| service.id.value.as_str())).collect()
 }
 
-fn member(
+fn facts(
     service: &ServiceId,
     written: &config::Backend,
     address: Address,
     checked: bool,
     room: Room,
     around: &Surroundings<'_>,
-) -> Member {
+) -> Facts {
     let backend = Backend {
         id: BackendId::from(written.id.value.as_str()),
         address,
@@ -307,7 +307,7 @@ fn member(
     let cell = around.cells.cell(service, &backend.id, &backend.address, start);
     let metrics = around.metrics.backend(service, &backend.id);
     let crowd = around.cells.crowd(service);
-    Member::new(backend, cell, crowd, checked, metrics).with_room(room)
+    Facts::new(backend, cell, crowd, checked, metrics).with_room(room)
 }
 
 fn check(written: &config::HealthCheck, tongue: Tongue) -> Check {

@@ -2,13 +2,14 @@
 
 use super::Snapshot;
 use crate::affinity::{Bursts, Learned};
-use crate::model::clock;
+use crate::model::{Sharded, clock};
 use crate::observe::{AccessLog, Metrics};
 use crate::pool::Cells;
 use crate::tls::{Challenges, Tickets};
 use crate::websocket::Tunnels;
 use ahash::AHashSet;
 use arc_swap::ArcSwap;
+use std::ops::Deref;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
@@ -17,9 +18,34 @@ use tokio::sync::watch;
 /// First requests that are remembered at a time.
 const BURSTS: usize = 16_384;
 
+/// A snapshot, held. Each thread has a handle of its own, on cache lines of its own, so that requests
+/// do not all count their references in one word.
+#[repr(align(64))]
+pub struct Pinned(Arc<Snapshot>);
+
+impl Pinned {
+    fn for_each_thread(snapshot: &Arc<Snapshot>) -> Sharded<Arc<Self>> {
+        Sharded::from_fn(|| Arc::new(Self(Arc::clone(snapshot))))
+    }
+}
+
+impl From<Snapshot> for Pinned {
+    fn from(snapshot: Snapshot) -> Self {
+        Self(Arc::new(snapshot))
+    }
+}
+
+impl Deref for Pinned {
+    type Target = Snapshot;
+
+    fn deref(&self) -> &Snapshot {
+        &self.0
+    }
+}
+
 /// The living process.
 pub struct Live {
-    current: ArcSwap<Snapshot>,
+    current: ArcSwap<Sharded<Arc<Pinned>>>,
     /// Tells the health checks that there is a new snapshot.
     changed: watch::Sender<()>,
     /// Health marks.
@@ -59,7 +85,7 @@ impl Live {
             bursts: Bursts::new(BURSTS, rand::random()),
             tunnels: Tunnels::default(),
             started: clock::monotonic_now(),
-            current: ArcSwap::from_pointee(first),
+            current: ArcSwap::from_pointee(Pinned::for_each_thread(&Arc::new(first))),
             changed: watch::Sender::new(()),
             cells,
             tickets,
@@ -71,21 +97,21 @@ impl Live {
     }
 
     /// The snapshot in force, to be held for as long as a request lasts.
-    pub fn pin(&self) -> Arc<Snapshot> {
-        self.current.load_full()
+    pub fn pin(&self) -> Arc<Pinned> {
+        Arc::clone(self.current.load().own())
     }
 
     /// Puts `next` in force and forgets what only the old one had. Requests that are under way end
     /// on the old one.
     pub fn swap(&self, next: Snapshot) {
         let next = Arc::new(next);
-        let old = self.current.swap(Arc::clone(&next));
+        let old = self.current.swap(Arc::new(Pinned::for_each_thread(&next)));
         self.metrics.generation.inc();
         self.changed.send_replace(());
         if self.learned.capacity() != next.max_learned {
             self.learned.resize(next.max_learned);
         }
-        self.forget(&old, &next);
+        self.forget(old.own(), &next);
         show_fingerprints(&next, &self.metrics);
         drop(old);
         self.cells.sweep();

@@ -20,7 +20,7 @@ pub use carrier::{Carrier, Codec, Place};
 pub use choices::{Choices, Split};
 pub use compile::{Surroundings, compile};
 pub use doors::{Door, Doors};
-pub use live::Live;
+pub use live::{Live, Pinned};
 pub use placement::{By, Caller, PlaceKey, Placement, Prefixes};
 pub use stickiness::{Burst, Stickiness, Text};
 pub use survey::{Lookup, faults};

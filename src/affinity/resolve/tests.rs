@@ -1,7 +1,7 @@
 use super::*;
 use crate::model::{Backend, Duty};
 use crate::pool::fixture::{self, pool};
-use crate::pool::{Cell, Health};
+use crate::pool::{Cell, Facts, Health};
 
 const NOW: UnixTime = UnixTime(1_800_000_000);
 const TERMS: Terms = Terms { idle: 1800, absolute: 28_800, refresh: 180 };
@@ -49,7 +49,7 @@ fn on_duty(duty: Duty) -> Pool {
         let backend = Backend { duty, ..member.backend.clone() };
         let cell = Arc::new(Cell::new(Health::Healthy));
         let crowd = Arc::clone(member.crowd());
-        Arc::new(Member::new(backend, cell, crowd, true, member.metrics.clone()))
+        Arc::new(Member::from(Facts::new(backend, cell, crowd, true, member.metrics.clone())))
     });
     Pool::new("s".into(), members.collect(), None)
 }

@@ -98,7 +98,7 @@ pub fn within(
 pub fn choose(wish: Wish<'_>) -> Choice {
     let Wish { service, choices, key, within, bond, company, tried } = wish;
     let members = service.pool.members();
-    let untried = |member: &Member| !tried.iter().any(|t| std::ptr::eq(Arc::as_ptr(t), member));
+    let untried = |member: &Member| !tried.iter().any(|t| t.is(member));
     let leaving = bond;
     let bond = bond.filter(|bond| untried(&bond.member));
     if let Some(bond) = bond.filter(|bond| bond.stays()) {

@@ -224,7 +224,7 @@ impl<'p> Reader<'_, 'p> {
             Some(
                 Resolution::Bound { member, refresh, .. }
                 | Resolution::Draining { member, refresh, .. },
-            ) => *refresh || !Arc::ptr_eq(member, of),
+            ) => *refresh || !member.is(of),
             Some(
                 Resolution::Place(_)
                 | Resolution::Down { .. }

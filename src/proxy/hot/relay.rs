@@ -34,6 +34,9 @@ const MAX_HEAD: usize = 1_048_575;
 /// What a client may send ahead of the answer to its last request.
 const AHEAD: usize = 64 * 1024;
 
+/// Pieces of a body that are passed on before others get their turn.
+const TURN: u32 = 16;
+
 /// Up to so many bytes, a header and what follows it are put together to be written.
 const JOINED: usize = 16 * 1024;
 
@@ -90,8 +93,13 @@ impl Exchange<'_, '_> {
         self.bytes += part.payload as u64;
         let mut piece = early.get(..part.length).unwrap_or_default();
         let mut overread = part.length < early.len();
+        let mut pieces = 0_u32;
         while !body.is_whole() && !overread {
             self.send(piece, wraps).await?;
+            pieces = pieces.wrapping_add(1);
+            if pieces.is_multiple_of(TURN) {
+                tokio::task::yield_now().await;
+            }
             self.set_alarm(timeouts);
             let read = self.part(&mut wire, &mut inflow.scratch, timeouts).await?;
             let read = inflow.scratch.as_deref().and_then(|read_in| read_in.get(..read));
