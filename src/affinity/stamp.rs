@@ -49,8 +49,6 @@ pub enum Standing<'b> {
     Bound {
         /// The backend's id.
         backend: &'b BackendId,
-        /// The start that is running there.
-        incarnation: &'b Arc<str>,
         /// What of its key stays.
         kept: &'b Kept,
         /// Whether the key is due.
@@ -84,8 +82,13 @@ pub enum Stamp {
     Refresh(Kept),
 }
 
-/// Decides what to write for a response of `answered`.
-pub fn stamp(standing: Standing<'_>, answered: &BackendId) -> Stamp {
+/// Decides what to write for a response of `answered`. `incarnation` tells the start that is running at
+/// the backend of the binding.
+pub fn stamp(
+    standing: Standing<'_>,
+    answered: &BackendId,
+    incarnation: impl FnOnce() -> Arc<str>,
+) -> Stamp {
     match standing {
         Standing::Bound { backend, kept, refresh, elsewhere, .. }
             if backend == answered || elsewhere == Elsewhere::Visits =>
@@ -96,8 +99,8 @@ pub fn stamp(standing: Standing<'_>, answered: &BackendId) -> Stamp {
         Standing::Bound { elsewhere: Elsewhere::Moves | Elsewhere::Visits, .. } => {
             Stamp::Bind(None)
         }
-        Standing::Bound { backend, incarnation, kept, .. } => {
-            let here = || Home { id: backend.clone(), incarnation: Arc::clone(incarnation) };
+        Standing::Bound { backend, kept, .. } => {
+            let here = || Home { id: backend.clone(), incarnation: incarnation() };
             let home = kept.home.clone().unwrap_or_else(here);
             Stamp::Bind((home.id != *answered).then_some(home))
         }
@@ -124,15 +127,16 @@ mod tests {
         let b1 = BackendId::from("b1");
         let home = home.and_then(Home::read);
         let kept = Kept { issued: UnixTime(7), seen: UnixTime(8), tag: 9, home };
-        let incarnation = &Arc::from("i");
-        let bound = Standing::Bound { backend: &b1, incarnation, kept: &kept, refresh, elsewhere };
-        [stamp(bound, &b1), stamp(bound, &BackendId::from("b2"))]
+        let start = || Arc::from("i");
+        let bound = Standing::Bound { backend: &b1, kept: &kept, refresh, elsewhere };
+        [stamp(bound, &b1, start), stamp(bound, &BackendId::from("b2"), start)]
     }
 
     #[test]
     fn the_backend_that_answered_is_the_one_that_is_written() {
         let kept = Kept { issued: UnixTime(7), seen: UnixTime(8), tag: 9, home: None };
-        assert_eq!(stamp(Standing::Free, &BackendId::from("b1")), Stamp::Bind(None));
+        let free = stamp(Standing::Free, &BackendId::from("b1"), || Arc::from("i"));
+        assert_eq!(free, Stamp::Bind(None));
         assert_eq!(standing(false, Elsewhere::Moves, None), [Stamp::Nothing, Stamp::Bind(None)]);
         assert_eq!(
             standing(true, Elsewhere::Moves, None),

@@ -346,8 +346,9 @@ fn fate(course: Course<'_>, asked: &Asked<'_, impl Fields>, stickiness: &Stickin
         leaves: false,
         until_then: None,
     };
-    let version_of =
-        |member: &Member| Some(Arc::clone(&member.backend.version)).filter(|v| !v.is_empty());
+    let version_of = |member: &Member| {
+        Some(&member.backend.version).filter(|version| !version.is_empty()).cloned()
+    };
     let stays = |bond| Fate {
         brought: Brought::Valid,
         cause: None,

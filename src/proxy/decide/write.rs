@@ -10,18 +10,17 @@ use std::sync::Arc;
 
 /// What to write on a response of `answered` at `now`, which may be long after the request.
 pub fn stamped(bond: Option<&Bond>, answered: &Member, terms: Terms, now: UnixTime) -> Stamp {
-    let Some(bond) = bond else { return stamp(Standing::Free, &answered.backend.id) };
-    let incarnation = bond.member.incarnation();
+    let answered = &answered.backend.id;
+    let Some(bond) = bond else { return stamp(Standing::Free, answered, || "".into()) };
     let standing = Standing::Bound {
         backend: &bond.member.backend.id,
-        incarnation: &incarnation,
         kept: &bond.kept,
         // an unsealed key has no times: when it was seen is when the request came
         refresh: bond.refresh
             || (bond.kept.tag != 0 && now.seconds_since(bond.kept.seen) >= terms.refresh),
         elsewhere: bond.elsewhere,
     };
-    stamp(standing, &answered.backend.id)
+    stamp(standing, answered, || bond.member.incarnation())
 }
 
 /// A binding that is ready to be written, in whatever a rule writes keys to.

@@ -15,6 +15,7 @@ mod exchange;
 mod head;
 mod lines;
 mod links;
+mod parting;
 mod relay;
 mod scratch;
 mod seek;
@@ -30,6 +31,7 @@ use crate::snapshot::Live;
 use alarm::Alarm;
 use exchange::{After, Exchange};
 use head::Head;
+use parting::Parting;
 use pingora_core::protocols::tls::SslDigest;
 use pingora_core::protocols::{Shutdown, Ssl};
 use pingora_core::server::ShutdownWatch;
@@ -105,15 +107,13 @@ impl Conn<'_> {
     }
 
     /// More of the next request; `false` when none is to come.
-    async fn more(&mut self, parting: &mut watch::Receiver<bool>) -> bool {
-        let mut parting = std::pin::pin!(parting.wait_for(|parting| *parting));
+    async fn more(&mut self, parting: &mut Parting<'_, impl Future>) -> bool {
         poll_fn(|cx| match self.poll_read(cx) {
             Poll::Ready(read) => Poll::Ready(read.is_ok_and(|read| read > 0)),
             Poll::Pending => {
                 // once it has begun, the deadline for headers counts
                 let idle = self.inbox.is_empty();
-                let over = idle
-                    && (self.alarm.poll(cx).is_ready() || parting.as_mut().poll(cx).is_ready());
+                let over = idle && (self.alarm.poll(cx).is_ready() || parting.poll(cx).is_ready());
                 if over { Poll::Ready(false) } else { Poll::Pending }
             }
         })
@@ -155,8 +155,11 @@ pub(super) async fn serve(
     io: &mut ClientIo,
     live: &Arc<Live>,
     closing: &ShutdownWatch,
-    mut parting: watch::Receiver<bool>,
+    parting: watch::Receiver<bool>,
 ) -> Ended {
+    let mut waits = parting.clone();
+    let word = std::pin::pin!(waits.wait_for(|parting| *parting));
+    let mut parting = Parting::new(parting, word);
     let now = clock::monotonic_now();
     io.is_on_the_short_way();
     let (peer, tls) = (io.peer(), io.get_ssl_digest());
