@@ -30,7 +30,7 @@ pub(super) struct Checked {
 
 impl Pool {
     /// A pool of `members`, whose ids differ.
-    pub fn new(service: ServiceId, members: Vec<Arc<Member>>, check: Option<Check>) -> Self {
+    pub fn new(service: ServiceId, members: &[Arc<Member>], check: Option<Check>) -> Self {
         let by_id = members.iter().enumerate().map(|(at, m)| (m.backend.id.clone(), at)).collect();
         let twins = || {
             let members = members.iter().enumerate();

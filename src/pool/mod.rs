@@ -79,6 +79,6 @@ pub(crate) mod fixture {
             incarnation_header: "x-backend-incarnation".into(),
             tongue: Tongue::default(),
         };
-        Pool::new(ServiceId::from("s"), members(weights, health), Some(check))
+        Pool::new(ServiceId::from("s"), &members(weights, health), Some(check))
     }
 }

@@ -199,7 +199,7 @@ fn service(
     };
     let tongue = Tongue { http2: written.http2, proxy_protocol: written.proxy_protocol };
     let check = written.health_check.as_ref().map(|written| check(written, tongue));
-    let members = written
+    let members: Vec<_> = written
         .backends
         .iter()
         .filter_map(|backend| {
@@ -212,7 +212,7 @@ fn service(
             Some(Arc::new(Member::from(facts.with_encryption(encryption))))
         })
         .collect();
-    let pool = Pool::new(id, members, check);
+    let pool = Pool::new(id, &members, check);
     let kind = match written.policy {
         Policy::RoundRobin => AlgorithmKind::RoundRobin,
         Policy::ConsistentHash => AlgorithmKind::ConsistentHash,

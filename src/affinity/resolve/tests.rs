@@ -51,7 +51,7 @@ fn on_duty(duty: Duty) -> Pool {
         let crowd = Arc::clone(member.crowd());
         Arc::new(Member::from(Facts::new(backend, cell, crowd, true, member.metrics.clone())))
     });
-    Pool::new("s".into(), members.collect(), None)
+    Pool::new("s".into(), &members.collect::<Vec<_>>(), None)
 }
 
 #[test]

@@ -52,7 +52,7 @@ fn the_turns_of_an_unfit_backend_are_shared_by_all_others() {
 fn backends_that_share_an_address_both_get_their_turns() {
     let a = fixture::members(&[("a", 1)], Health::Healthy).into_iter();
     let b = fixture::members(&[("b", 1)], Health::Healthy);
-    let pool = Pool::new(ServiceId::from("s"), a.chain(b).collect(), None);
+    let pool = Pool::new(ServiceId::from("s"), &a.chain(b).collect::<Vec<_>>(), None);
     assert_eq!(counts(&picks(&pool, 10, |_| true)), [("a", 5), ("b", 5)].into());
 }
 

@@ -18,7 +18,7 @@ fn service_with(health: &[(&str, Health)], room: Room) -> Service {
         .flat_map(|(id, health)| fixture::members_with_room(&[(*id, 1)], *health, room))
         .collect();
     let crowd = Arc::clone(members[0].crowd());
-    let pool = Pool::new("s".into(), members, None);
+    let pool = Pool::new("s".into(), &members, None);
     let turns = RoundRobin::build(&pool.pingora_view());
     let selection = Arc::new(Selection::RoundRobin(Arc::new(turns)));
     let second = Duration::from_secs(1);
