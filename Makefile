@@ -148,6 +148,7 @@ load-k6: install-tools ## browsers, a failover and reloads, played by k6; thresh
 
 pgo: install-tools ## a build that is laid out as the load of loadtest/ uses it: target/pgo/stickfast
 	@.ci/install-tools profdata wrk python3 openssl
+	@.ci/install-peers nghttp2
 	loadtest/pgo.sh $(target) $(CPU)
 
 bench-instructions: install-tools ## instructions of a request, by valgrind; fails where they grew by over 3 %

@@ -17,6 +17,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
+use stickfast::model::sharded::Place;
 use stickfast::model::{Brought, Did, Verdict};
 use stickfast::observe::Metrics;
 use stickfast::pool::Seat;
@@ -56,6 +57,7 @@ impl Gateway {
     /// Many of its requests, each decided and counted as the hooks do; tells when each heat began and
     /// ended. All threads begin one together.
     fn serve(&self, missing: &[AtomicUsize]) -> Vec<[Instant; 2]> {
+        Place::take();
         let headers = self.headers();
         let heat = |missing: &AtomicUsize| {
             missing.fetch_sub(1, Ordering::SeqCst);

@@ -112,12 +112,14 @@ def installed(peers, stickfast_binary, floor_binary, wanted, other=None):
         raise Failure(f"there is no proxy {', '.join(unknown)}; there are {', '.join(k[0] for k in known)}")
     here, missing = [], []
     for name, configure, version, more in known:
-        if name != "stickfast" and wanted and name not in wanted:
-            continue
         if name == "stickfast-other":
             if not other:
                 continue
+            if not os.access(other, os.X_OK):
+                raise Failure(f"there is no {other}")
             binary = other
+        elif name != "stickfast" and wanted and name not in wanted:
+            continue
         elif name.startswith("stickfast"):
             binary = stickfast_binary
         elif name == "floor":

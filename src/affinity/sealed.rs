@@ -46,7 +46,20 @@ pub struct Binding<'k> {
     pub home: &'k str,
 }
 
-impl Binding<'_> {
+impl<'k> Binding<'k> {
+    /// It as it is in a key.
+    pub fn read(plain: &'k [u8]) -> Option<Self> {
+        read(plain)
+    }
+
+    /// What [`Self::read`] reads, behind what is in `out`; `None` when it is too long for a key.
+    pub fn write(&self, out: &mut Vec<u8>) -> Option<()> {
+        let mut bytes = [0; MAX_BYTES];
+        let length = write(self, &mut bytes)?;
+        out.extend_from_slice(bytes.get(..length)?);
+        Some(())
+    }
+
     /// Whether its times are none that are still to come.
     pub fn is_of_the_past(&self, now: UnixTime) -> bool {
         let latest = UnixTime(now.0.saturating_add(SKEW));

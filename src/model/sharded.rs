@@ -9,7 +9,7 @@ use std::sync::{Arc, OnceLock};
 /// The most places; threads beyond that share them.
 const MOST: usize = 16;
 
-/// The same few values, one for each place; a clone holds the same ones.
+/// The same few values, one for each place and one for all who have none; a clone holds the same ones.
 #[derive(Debug)]
 pub struct Sharded<T>(Arc<[Line<T>]>);
 
@@ -26,19 +26,22 @@ impl Place {
     /// The first one, for what all threads have to agree on.
     pub const FIRST: Self = Self(0);
 
-    /// That of this thread. Handed out by turns to whoever asks for the first time.
+    /// That of this thread; of all who have taken none, the last one.
     pub fn own() -> Self {
-        OWN.with(|own| {
-            if own.get() == usize::MAX {
-                own.set(THREADS.fetch_add(1, Ordering::Relaxed) % places());
-            }
-            Self(own.get())
-        })
+        Self(OWN.get().unwrap_or_else(places))
+    }
+
+    /// Gives this thread a place, by turns, if it has none yet. For threads that serve requests: were
+    /// places given to whoever asks, two of those could get the same, and others stay unused.
+    pub fn take() {
+        if OWN.get().is_none() {
+            OWN.set(Some(THREADS.fetch_add(1, Ordering::Relaxed) % places()));
+        }
     }
 }
 
 thread_local! {
-    static OWN: Cell<usize> = const { Cell::new(usize::MAX) };
+    static OWN: Cell<Option<usize>> = const { Cell::new(None) };
 }
 static THREADS: AtomicUsize = AtomicUsize::new(0);
 
@@ -55,7 +58,7 @@ impl<T> Sharded<T> {
     }
 
     /// That of a place.
-    #[allow(clippy::indexing_slicing, reason = "every `Place` is below `places()`, the length")]
+    #[allow(clippy::indexing_slicing, reason = "no `Place` is above `places()`, the last")]
     pub fn at(&self, place: Place) -> &T {
         &self.0[place.0].0
     }
@@ -75,7 +78,7 @@ impl<T> Sharded<T> {
 impl<T> Sharded<T> {
     /// What `make` makes, once for each place.
     pub fn from_fn(mut make: impl FnMut() -> T) -> Self {
-        Self((0..places()).map(|_| Line(make())).collect())
+        Self((0..=places()).map(|_| Line(make())).collect())
     }
 }
 
@@ -102,6 +105,7 @@ mod tests {
     fn what_threads_write_stays_apart_and_adds_up() {
         let sharded = Sharded::<AtomicU32>::default();
         let count = || {
+            Place::take();
             for _ in 0..1000 {
                 sharded.own().fetch_add(1, Ordering::Relaxed);
             }
@@ -113,16 +117,19 @@ mod tests {
         });
         let sum: u32 = sharded.all().map(|place| place.load(Ordering::Relaxed)).sum();
         assert_eq!(sum, 1000 * u32::try_from(MOST + 1).unwrap());
-        assert_eq!(sharded.all().count(), places());
+        assert_eq!(sharded.all().count(), places() + 1);
         let lines: HashSet<_> =
             sharded.all().map(|at| std::ptr::from_ref(at) as usize / 64).collect();
-        assert_eq!(lines.len(), places());
+        assert_eq!(lines.len(), places() + 1);
     }
 
     #[test]
     fn a_thread_keeps_its_place_and_threads_take_them_by_turns() {
         let own = || {
+            assert_eq!(Place::own().0, places(), "who does not serve has none");
+            Place::take();
             let place = Place::own();
+            Place::take();
             assert_eq!(place, Place::own());
             place.0
         };

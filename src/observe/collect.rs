@@ -209,7 +209,7 @@ fn counter(labels: &[(&str, &str)], total: u64) -> Sample {
 fn histogram(labels: &[(&str, &str)], counts: &Sharded<OfService>) -> Sample {
     let (mut sample, mut histogram) = (sample(labels), Histogram::default());
     let counted = totals(counts, |own| &own.buckets);
-    let [nanoseconds] = totals(counts, |own| &own.nanoseconds);
+    let [microseconds] = totals(counts, |own| &own.microseconds);
     let mut below = 0;
     let bucket = |(bound, count): (&u64, &u64)| {
         below += count;
@@ -220,7 +220,7 @@ fn histogram(labels: &[(&str, &str)], counts: &Sharded<OfService>) -> Sample {
     };
     histogram.set_bucket(BOUNDS.iter().zip(&counted).map(bucket).collect());
     histogram.set_sample_count(counted.iter().sum());
-    histogram.set_sample_sum(Duration::from_nanos(nanoseconds).as_secs_f64());
+    histogram.set_sample_sum(Duration::from_micros(microseconds).as_secs_f64());
     sample.set_histogram(histogram);
     sample
 }

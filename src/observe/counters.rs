@@ -134,7 +134,8 @@ impl RuleMetrics {
 pub(super) struct OfService {
     /// One for each of [`BOUNDS`], and those that took longer.
     pub(super) buckets: Counts<{ BOUNDS.len() + 1 }>,
-    pub(super) nanoseconds: Counts<1>,
+    /// Of all of them; in nanoseconds they would be too many within weeks of many long connections.
+    pub(super) microseconds: Counts<1>,
     pub(super) hits: Counts<1>,
     pub(super) verdicts: Counts<VERDICTS>,
     pub(super) misses: Counts<CAUSES>,
@@ -158,7 +159,7 @@ impl ServiceMetrics {
         let nanoseconds = u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX);
         let counts = self.counts.own();
         counts.buckets.inc(BOUNDS.iter().take_while(|bound| nanoseconds > **bound).count());
-        counts.nanoseconds.add(0, nanoseconds);
+        counts.microseconds.add(0, nanoseconds.saturating_add(500) / 1_000);
     }
 
     /// Counts a request that was sent to the backend it was bound to.

@@ -16,7 +16,7 @@ use tokio::time::timeout;
 #[derive(Debug, Default)]
 pub struct Seats {
     /// By whoever took them: one that stands at another thread's place in the end is given back there,
-    /// so that no place is ever below zero and the sum never tells less than there are.
+    /// so that no place is ever below zero.
     taken: Sharded<AtomicU32>,
     /// Clients that are bound to this backend and wait for it.
     awaited: AtomicU32,
@@ -58,8 +58,8 @@ impl Seats {
     }
 
     /// Takes one where there are fewer than `most`; tells where. All of a limited backend agree on
-    /// one place. Others have something only right behind a reload that has set the limit, and it
-    /// only falls: what is read of them may be too much, never too little.
+    /// one place. Others have something only right behind a reload that has set the limit: of requests
+    /// that hold the snapshot before, which knows none.
     fn take(&self, most: u32) -> Option<Place> {
         if most == u32::MAX {
             let own = Place::own();

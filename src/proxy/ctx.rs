@@ -2,6 +2,7 @@
 
 use super::decide::{Bond, Within};
 use super::refusal::Refusal;
+use crate::model::sharded::Place;
 use crate::model::{BackendId, Brought, Cause, Did, UnixTime, clock};
 use crate::observe::{Guard, Metrics};
 use crate::pool::{Member, Seat};
@@ -98,6 +99,7 @@ pub(super) struct Asked {
 
 impl Ctx {
     pub(super) fn new(snapshot: Arc<Pinned>, metrics: &Metrics) -> Self {
+        Place::take();
         let wall = clock::wall_now();
         Self {
             snapshot,

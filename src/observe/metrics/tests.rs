@@ -55,7 +55,7 @@ fn a_duration_counts_in_its_bucket_and_all_above() {
     bucket{service="s",le="5"} 2
     bucket{service="s",le="30"} 3
     bucket{service="s",le="+Inf"} 4
-    sum{service="s"} 60.001000002
+    sum{service="s"} 60.001
     count{service="s"} 4
     "#);
 }

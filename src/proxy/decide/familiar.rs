@@ -6,28 +6,29 @@ use super::identify::{Asked, Lines};
 use crate::affinity::cookies::Candidate;
 use crate::affinity::sealed::OpenBuffer;
 use crate::affinity::{Binding, Presented};
-use crate::model::{Fields, UnixTime};
+use crate::model::Fields;
 use crate::snapshot::{Codec, Place, Rule, Snapshot};
 use http::header::COOKIE;
 
 /// A line of cookies that is longer is not kept.
 const LONGEST: usize = 1024;
 
-/// What is known of the cookies of a connection.
+/// What is known of the cookies of a connection: of the last request, or nothing.
 #[derive(Debug, Default)]
 pub struct Familiar(Option<Known>);
 
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct Known {
     under: Under,
-    line: Box<[u8]>,
+    line: Vec<u8>,
     rest: Option<Lines>,
-    said: Said,
+    /// What its key holds, as in the key.
+    binding: Vec<u8>,
     key_id: u8,
 }
 
 /// What the opened key holds under.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct Under {
     snapshot: u64,
     /// Its address in there.
@@ -40,18 +41,6 @@ impl Under {
     fn of(snapshot: &Snapshot, rule: &Rule, period: u64) -> Self {
         Self { snapshot: snapshot.serial, rule: std::ptr::from_ref(rule).addr(), period }
     }
-}
-
-/// [`Binding`], owned.
-#[derive(Debug)]
-struct Said {
-    issued: UnixTime,
-    seen: UnixTime,
-    tag: u64,
-    backend: Box<str>,
-    incarnation: Box<str>,
-    version: Box<str>,
-    home: Box<str>,
 }
 
 /// A key that is known.
@@ -88,17 +77,19 @@ impl Familiar {
         let season = only_codec(asked)?.season(asked.now)?;
         let same = known.under == Under::of(asked.snapshot, asked.rule, season.period)
             && only_line(asked) == Some(&known.line);
-        let binding = known.said.as_binding();
-        let opened = Presented::Opened(binding, known.key_id);
-        let rest = || known.rest.clone();
-        (same && binding.is_of_the_past(asked.now)).then(|| Recalled {
-            opened,
+        if !same {
+            return None;
+        }
+        let binding = Binding::read(&known.binding)?;
+        binding.is_of_the_past(asked.now).then(|| Recalled {
+            opened: Presented::Opened(binding, known.key_id),
             sealing: season.sealing,
-            rest: rest(),
+            rest: known.rest.clone(),
         })
     }
 
-    /// Opens the only key of a request, and remembers it with its line; `None` where that takes more.
+    /// Opens the only key of a request, and remembers it with its line instead of the last one; `None`
+    /// where that takes more.
     pub(super) fn open<'b>(
         &mut self,
         asked: &Asked<'_, impl Fields>,
@@ -106,46 +97,25 @@ impl Familiar {
         rest: Option<&Lines>,
         buffer: &'b mut OpenBuffer,
     ) -> Option<(Presented<'b>, u8)> {
+        let known = self.0.take();
         let [candidate] = found else { return None };
         let codec = only_codec(asked)?;
         let season = codec.season(asked.now)?;
         let opened = codec.open(candidate.key, asked.now, buffer);
         let Presented::Opened(binding, key_id) = opened else { return None };
         if let Some(line) = only_line(asked).filter(|line| line.len() <= LONGEST) {
-            self.0 = Some(Known {
-                under: Under::of(asked.snapshot, asked.rule, season.period),
-                line: line.into(),
-                rest: rest.cloned(),
-                said: Said::of(&binding),
-                key_id,
-            });
+            // many clients behind one connection change it each time, so what was allocated stays
+            let mut known = known.unwrap_or_default();
+            known.under = Under::of(asked.snapshot, asked.rule, season.period);
+            known.line.clear();
+            known.line.extend_from_slice(line);
+            known.rest = rest.cloned();
+            known.key_id = key_id;
+            known.binding.clear();
+            if binding.write(&mut known.binding).is_some() {
+                self.0 = Some(known);
+            }
         }
         Some((opened, season.sealing))
-    }
-}
-
-impl Said {
-    fn of(binding: &Binding<'_>) -> Self {
-        Self {
-            issued: binding.issued,
-            seen: binding.seen,
-            tag: binding.tag,
-            backend: binding.backend.into(),
-            incarnation: binding.incarnation.into(),
-            version: binding.version.into(),
-            home: binding.home.into(),
-        }
-    }
-
-    fn as_binding(&self) -> Binding<'_> {
-        Binding {
-            issued: self.issued,
-            seen: self.seen,
-            tag: self.tag,
-            backend: &self.backend,
-            incarnation: &self.incarnation,
-            version: &self.version,
-            home: &self.home,
-        }
     }
 }

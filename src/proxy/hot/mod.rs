@@ -99,7 +99,7 @@ impl Conn<'_> {
         read
     }
 
-    /// Reads what there is past the inbox, which must be used up.
+    /// Reads what there is, past the inbox.
     fn poll_fill(&mut self, cx: &mut Context<'_>, to: &mut [u8]) -> Poll<io::Result<usize>> {
         let mut buffer = ReadBuf::new(to);
         let read = Pin::new(&mut *self.io).poll_read(cx, &mut buffer);
@@ -158,7 +158,9 @@ pub(super) async fn serve(
     parting: watch::Receiver<bool>,
 ) -> Ended {
     let mut waits = parting.clone();
-    let word = std::pin::pin!(waits.wait_for(|parting| *parting));
+    // what is to be heard of later must be listened for now, whatever the task has done before
+    let word = tokio::task::unconstrained(waits.wait_for(|parting| *parting));
+    let word = std::pin::pin!(word);
     let mut parting = Parting::new(parting, word);
     let now = clock::monotonic_now();
     io.is_on_the_short_way();

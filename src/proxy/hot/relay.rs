@@ -98,6 +98,7 @@ impl Exchange<'_, '_> {
             self.send(piece, wraps).await?;
             pieces = pieces.wrapping_add(1);
             if pieces.is_multiple_of(TURN) {
+                inflow.scratch = None;
                 tokio::task::yield_now().await;
             }
             self.set_alarm(timeouts);
