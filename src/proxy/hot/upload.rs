@@ -97,21 +97,17 @@ impl Upload {
         part
     }
 
-    /// Sends what has just been read as far as the backend takes it, so that it need not be kept.
-    fn pass(&mut self, come: &[u8], wire: &mut Wire, cx: &mut Context<'_>) -> usize {
+    /// Sends what of `come` belongs to the body, as far as the backend takes it; 0: it takes no more.
+    fn pass(&mut self, come: &[u8], wire: &mut Wire, cx: &mut Context<'_>) -> Poll<usize> {
         let left = usize::try_from(self.left).unwrap_or(usize::MAX);
         let part = come.get(..left).unwrap_or(come);
-        match Pin::new(wire).poll_write(cx, part) {
-            Poll::Ready(Ok(sent)) if sent > 0 => {
-                self.left -= sent as u64;
-                sent
-            }
-            Poll::Ready(_) => {
-                self.refused = true;
-                0
-            }
-            Poll::Pending => 0,
-        }
+        Pin::new(wire).poll_write(cx, part).map(|written| {
+            // it may have answered before it left
+            let sent = written.unwrap_or(0);
+            self.refused = sent == 0;
+            self.left = self.left.saturating_sub(sent as u64);
+            sent
+        })
     }
 
     /// Moves what can be moved; tells who has to go on, and whether anything was moved.
@@ -125,10 +121,8 @@ impl Upload {
         while self.goes_on() {
             let part = self.at_hand(&conn.inbox);
             if !part.is_empty() {
-                match Pin::new(&mut *wire).poll_write(cx, part) {
-                    Poll::Ready(Ok(sent)) if sent > 0 => self.note(sent),
-                    // it may have answered before it left
-                    Poll::Ready(_) => self.refused = true,
+                match self.pass(part, wire, cx) {
+                    Poll::Ready(sent) => self.at += sent,
                     Poll::Pending => return Ok((Step::BackendsTurn, moved)),
                 }
                 moved = true;
@@ -146,7 +140,10 @@ impl Upload {
             };
             moved = true;
             let come = scratch.get(..read).unwrap_or_default();
-            let passed = if self.stays_at_hand() { 0 } else { self.pass(come, wire, cx) };
+            // what need not be sent again need not be kept
+            let passed =
+                if self.stays_at_hand() { Poll::Pending } else { self.pass(come, wire, cx) };
+            let passed = if let Poll::Ready(sent) = passed { sent } else { 0 };
             conn.inbox.extend_from_slice(come.get(passed..).unwrap_or_default());
         }
         Ok((Step::Done, moved))
