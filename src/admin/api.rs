@@ -101,7 +101,7 @@ fn backend(service: &str, member: &Member) -> Value {
         },
         "weight": backend.weight,
         "in_flight": member.seats().taken(),
-        "incarnation": &*member.incarnation(),
+        "incarnation": member.incarnation().as_deref().unwrap_or_default(),
     })
 }
 

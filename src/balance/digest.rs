@@ -1,8 +1,7 @@
 //! Hashes that come out alike on every machine and in every release: where a backend's id puts it,
 //! and what two gateways compare to see whether they place clients alike.
 
-use crate::pool::Member;
-use pingora_load_balancing::Backend as PingoraBackend;
+use super::entrants::Entrants;
 use sha2::{Digest, Sha256};
 use siphasher::sip::SipHasher24;
 use std::hash::Hasher;
@@ -29,10 +28,10 @@ pub(super) struct Fingerprint(SipHasher24);
 impl Fingerprint {
     /// Begins one for a layout of this `kind` with the ids of `entrants`, to which owners refer by
     /// place.
-    pub(super) fn new(place: SipHasher24, kind: &str, entrants: &[PingoraBackend]) -> Self {
+    pub(super) fn new(place: SipHasher24, kind: &str, entrants: &Entrants) -> Self {
         let mut whole = Self(place);
         whole.text(kind);
-        for member in entrants.iter().filter_map(Member::of) {
+        for member in entrants.members() {
             whole.text(member.backend.id.as_str());
         }
         whole

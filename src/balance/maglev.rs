@@ -15,13 +15,13 @@
 //!   of their own, and every other backend takes its share of them.
 
 use super::digest::{Fingerprint, numbers};
-use super::entrants::entrants;
-use crate::pool::Member;
+use super::entrants::{Entrants, Walk};
 use pingora_load_balancing::Backend as PingoraBackend;
 use pingora_load_balancing::selection::{BackendIter, BackendSelection};
 use siphasher::sip::SipHasher24;
 use std::cmp::Reverse;
 use std::collections::{BTreeSet, BinaryHeap};
+use std::ops::Deref;
 use std::sync::Arc;
 
 /// What a table is built with besides its backends.
@@ -51,11 +51,11 @@ const ENTRIES_PER_BACKEND: u64 = 100;
 /// The table of one service.
 pub struct Maglev {
     table: Table,
-    backends: Box<[PingoraBackend]>,
+    entrants: Entrants,
     place: SipHasher24,
 }
 
-/// Whose entry it is: an index into `backends`. Of 16 bits where that is enough, so that the usual
+/// Whose entry it is, of the entrants. Of 16 bits where that is enough, so that the usual
 /// table takes half of a usual level 2 cache.
 enum Table {
     Narrow(Box<[u16]>),
@@ -64,12 +64,12 @@ enum Table {
 
 impl std::fmt::Debug for Maglev {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "Maglev({} entries, {} backends)", self.table.len(), self.backends.len())
+        write!(f, "Maglev({} entries, {} backends)", self.table.len(), self.entrants.len())
     }
 }
 
 impl BackendSelection for Maglev {
-    type Iter = MaglevWalk;
+    type Iter = MaglevWalk<Arc<Self>>;
     type Config = MaglevConfig;
 
     fn build(backends: &BTreeSet<PingoraBackend>) -> Self {
@@ -77,20 +77,13 @@ impl BackendSelection for Maglev {
     }
 
     fn build_with_config(backends: &BTreeSet<PingoraBackend>, config: &MaglevConfig) -> Self {
-        let backends = entrants(backends);
-        let table = Table::new(fill(size(config.size, backends.len()), &backends));
-        Self { table, backends, place: SipHasher24::new_with_key(&config.seed) }
+        let entrants = Entrants::of(backends);
+        let table = Table::new(fill(size(config.size, entrants.len()), &entrants));
+        Self { table, entrants, place: SipHasher24::new_with_key(&config.seed) }
     }
 
-    fn iter(self: &Arc<Self>, key: &[u8]) -> MaglevWalk {
-        let place = self.place.hash(key);
-        let size = self.table.len();
-        MaglevWalk {
-            at: part(place >> 32, size),
-            step: part(place & u64::from(u32::MAX), size.saturating_sub(1)) + 1,
-            left: size,
-            maglev: Arc::clone(self),
-        }
+    fn iter(self: &Arc<Self>, key: &[u8]) -> Self::Iter {
+        MaglevWalk::new(Arc::clone(self), key)
     }
 }
 
@@ -108,11 +101,16 @@ impl Maglev {
     /// Equal for two tables that place all clients alike, on whatever machine; computed anew each
     /// time, in a time that grows with the size.
     pub fn fingerprint(&self) -> u64 {
-        let mut whole = Fingerprint::new(self.place, "maglev", &self.backends);
+        let mut whole = Fingerprint::new(self.place, "maglev", &self.entrants);
         for owner in (0..self.len()).filter_map(|at| self.table.owner(at)) {
-            whole.number(owner as u64);
+            whole.number(u64::from(owner));
         }
         whole.finish()
+    }
+
+    /// The candidates for a client with this key.
+    pub(super) fn walk(&self, key: &[u8]) -> MaglevWalk<&Self> {
+        MaglevWalk::new(self, key)
     }
 }
 
@@ -129,10 +127,10 @@ impl Table {
         }
     }
 
-    fn owner(&self, at: usize) -> Option<usize> {
+    fn owner(&self, at: usize) -> Option<u32> {
         match self {
-            Self::Narrow(owners) => owners.get(at).map(|owner| usize::from(*owner)),
-            Self::Wide(owners) => owners.get(at).map(|owner| *owner as usize),
+            Self::Narrow(owners) => owners.get(at).map(|owner| u32::from(*owner)),
+            Self::Wide(owners) => owners.get(at).copied(),
         }
     }
 }
@@ -179,9 +177,9 @@ impl Turn {
 }
 
 /// Lets all backends take entries in turn until none is left.
-fn fill(size: u64, backends: &[PingoraBackend]) -> Vec<u32> {
+fn fill(size: u64, entrants: &Entrants) -> Vec<u32> {
     let mut queue: BinaryHeap<Reverse<Turn>> = (0_u32..)
-        .zip(backends.iter().filter_map(Member::of))
+        .zip(entrants.members())
         .map(|(owner, member)| {
             let [first, second, ..] = numbers(member.backend.id.as_str(), 0);
             let (at, skip) = (first % size, second % (size - 1) + 1);
@@ -209,22 +207,45 @@ fn fill(size: u64, backends: &[PingoraBackend]) -> Vec<u32> {
 }
 
 /// The candidates for one client: the owner of its entry, then those of the entries on its way.
-pub struct MaglevWalk {
-    maglev: Arc<Maglev>,
+pub struct MaglevWalk<M> {
+    maglev: M,
     at: usize,
     step: usize,
     left: usize,
 }
 
-impl BackendIter for MaglevWalk {
-    fn next(&mut self) -> Option<&PingoraBackend> {
+impl<M: Deref<Target = Maglev>> MaglevWalk<M> {
+    fn new(maglev: M, key: &[u8]) -> Self {
+        let (place, size) = (maglev.place.hash(key), maglev.len());
+        Self {
+            maglev,
+            at: part(place >> 32, size),
+            step: part(place & u64::from(u32::MAX), size.saturating_sub(1)) + 1,
+            left: size,
+        }
+    }
+}
+
+impl<M: Deref<Target = Maglev>> Walk for MaglevWalk<M> {
+    fn entrants(&self) -> &Entrants {
+        &self.maglev.entrants
+    }
+
+    fn step(&mut self) -> Option<u32> {
         self.left = self.left.checked_sub(1)?;
         let owner = self.maglev.table.owner(self.at)?;
         self.at += self.step;
         if self.at >= self.maglev.len() {
             self.at -= self.maglev.len();
         }
-        self.maglev.backends.get(owner)
+        Some(owner)
+    }
+}
+
+impl BackendIter for MaglevWalk<Arc<Maglev>> {
+    fn next(&mut self) -> Option<&PingoraBackend> {
+        let owner = self.step()?;
+        self.entrants().backend(owner)
     }
 }
 

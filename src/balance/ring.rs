@@ -8,12 +8,12 @@
 //! only if it knows the seed.
 
 use super::digest::{Fingerprint, numbers};
-use super::entrants::entrants;
-use crate::pool::Member;
+use super::entrants::{Entrants, Walk};
 use pingora_load_balancing::Backend as PingoraBackend;
 use pingora_load_balancing::selection::{BackendIter, BackendSelection};
 use siphasher::sip::SipHasher24;
 use std::collections::BTreeSet;
+use std::ops::Deref;
 use std::sync::Arc;
 
 /// Points for one unit of weight, where the operator does not say.
@@ -38,27 +38,35 @@ impl RingConfig {
 
 /// The ring of one service.
 pub struct Ring {
-    /// Positions, ascending.
-    points: Box<[u64]>,
-    /// Whose point it is: an index into `backends`.
-    owners: Box<[u32]>,
+    /// By position, ascending.
+    points: Box<[Point]>,
     /// For each value of a position's leading bits, the first point at or after it. Positions are
-    /// evenly spread, so a look-up is one step here and about one step in `points`.
+    /// evenly spread, so a look-up is one step here and about two in `points`, side by side. Of more
+    /// bits it would be one, but with many backends this would not stay in a level 2 cache.
     starts: Box<[u32]>,
     /// How far a position is shifted to leave its leading bits.
     shift: u32,
-    backends: Box<[PingoraBackend]>,
+    entrants: Entrants,
     place: SipHasher24,
+}
+
+/// One point. Packed, since a ring of many backends has so many that caches do not hold them.
+#[derive(Clone, Copy)]
+#[repr(C, packed(4))]
+struct Point {
+    position: u64,
+    /// Whose it is, of the entrants.
+    owner: u32,
 }
 
 impl std::fmt::Debug for Ring {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "Ring({} points, {} backends)", self.points.len(), self.backends.len())
+        write!(f, "Ring({} points, {} backends)", self.points.len(), self.entrants.len())
     }
 }
 
 impl BackendSelection for Ring {
-    type Iter = RingWalk;
+    type Iter = RingWalk<Arc<Self>>;
     type Config = RingConfig;
 
     fn build(backends: &BTreeSet<PingoraBackend>) -> Self {
@@ -66,9 +74,9 @@ impl BackendSelection for Ring {
     }
 
     fn build_with_config(backends: &BTreeSet<PingoraBackend>, config: &RingConfig) -> Self {
-        let backends = entrants(backends);
+        let entrants = Entrants::of(backends);
         let mut placed: Vec<(u64, u32)> = Vec::new();
-        for (owner, member) in (0_u32..).zip(backends.iter().filter_map(Member::of)) {
+        for (owner, member) in (0_u32..).zip(entrants.members()) {
             let count = member.backend.weight.saturating_mul(config.replicas.max(1));
             let points = points(member.backend.id.as_str(), count);
             placed.extend(points.map(|point| (point, owner)));
@@ -77,33 +85,28 @@ impl BackendSelection for Ring {
         placed.sort_unstable();
         placed.dedup_by_key(|(point, _)| *point);
 
-        let bits = usize::BITS - placed.len().leading_zeros();
-        let shift = u64::BITS - bits.max(1);
-        let mut starts = Vec::with_capacity((1_usize << bits.max(1)) + 1);
+        let bits = (usize::BITS - placed.len().leading_zeros()).saturating_sub(2).max(1);
+        let shift = u64::BITS - bits;
+        let mut starts = Vec::with_capacity(1 << bits);
         let mut at = 0_u32;
         let mut ahead = placed.iter().map(|(point, _)| point >> shift).peekable();
-        for leading in 0..(1_u64 << bits.max(1)) {
+        for leading in 0..(1_u64 << bits) {
             while ahead.next_if(|point| *point < leading).is_some() {
                 at += 1;
             }
             starts.push(at);
         }
         Self {
-            points: placed.iter().map(|(point, _)| *point).collect(),
-            owners: placed.iter().map(|(_, owner)| *owner).collect(),
+            points: placed.iter().map(|&(position, owner)| Point { position, owner }).collect(),
             starts: starts.into(),
             shift,
-            backends,
+            entrants,
             place: SipHasher24::new_with_key(&config.seed),
         }
     }
 
-    fn iter(self: &Arc<Self>, key: &[u8]) -> RingWalk {
-        RingWalk {
-            at: self.first_at_or_after(self.place.hash(key)),
-            left: self.points.len(),
-            ring: Arc::clone(self),
-        }
+    fn iter(self: &Arc<Self>, key: &[u8]) -> Self::Iter {
+        RingWalk::new(Arc::clone(self), key)
     }
 }
 
@@ -121,19 +124,24 @@ impl Ring {
     /// Equal for two rings that place all clients alike, on whatever machine; computed anew each
     /// time, in a time that grows with the points.
     pub fn fingerprint(&self) -> u64 {
-        let mut whole = Fingerprint::new(self.place, "ring", &self.backends);
-        for (point, owner) in self.points.iter().zip(&self.owners) {
-            whole.number(*point);
-            whole.number(u64::from(*owner));
+        let mut whole = Fingerprint::new(self.place, "ring", &self.entrants);
+        for Point { position, owner } in self.points.iter().copied() {
+            whole.number(position);
+            whole.number(u64::from(owner));
         }
         whole.finish()
+    }
+
+    /// The candidates for a client with this key.
+    pub(super) fn walk(&self, key: &[u8]) -> RingWalk<&Self> {
+        RingWalk::new(self, key)
     }
 
     fn first_at_or_after(&self, place: u64) -> usize {
         let leading = usize::try_from(place >> self.shift).unwrap_or(usize::MAX);
         let start = self.starts.get(leading).copied().unwrap_or(0) as usize;
         let ahead = self.points.get(start..).unwrap_or_default();
-        start + ahead.iter().take_while(|point| **point < place).count()
+        start + ahead.iter().take_while(|point| { point.position } < place).count()
     }
 }
 
@@ -144,21 +152,39 @@ fn points(id: &str, count: u32) -> impl Iterator<Item = u64> {
 
 /// The candidates for one client, clockwise from its place; each point once, so a backend comes
 /// again and again.
-pub struct RingWalk {
-    ring: Arc<Ring>,
+pub struct RingWalk<R> {
+    ring: R,
     at: usize,
     left: usize,
 }
 
-impl BackendIter for RingWalk {
-    fn next(&mut self) -> Option<&PingoraBackend> {
+impl<R: Deref<Target = Ring>> RingWalk<R> {
+    fn new(ring: R, key: &[u8]) -> Self {
+        let (at, left) = (ring.first_at_or_after(ring.place.hash(key)), ring.points.len());
+        Self { ring, at, left }
+    }
+}
+
+impl<R: Deref<Target = Ring>> Walk for RingWalk<R> {
+    fn entrants(&self) -> &Entrants {
+        &self.ring.entrants
+    }
+
+    fn step(&mut self) -> Option<u32> {
         self.left = self.left.checked_sub(1)?;
         if self.at >= self.ring.points.len() {
             self.at = 0;
         }
-        let owner = *self.ring.owners.get(self.at)?;
+        let point = *self.ring.points.get(self.at)?;
         self.at += 1;
-        self.ring.backends.get(owner as usize)
+        Some(point.owner)
+    }
+}
+
+impl BackendIter for RingWalk<Arc<Ring>> {
+    fn next(&mut self) -> Option<&PingoraBackend> {
+        let owner = self.step()?;
+        self.entrants().backend(owner)
     }
 }
 

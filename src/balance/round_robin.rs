@@ -5,18 +5,20 @@
 //! deadline first), with phases by the golden ratio so that backends of equal weight do not come in
 //! a heap; the result has no bursts, unlike blocks of one backend after the other.
 
-use crate::pool::Member;
+use super::entrants::{Entrants, Walk};
 use pingora_load_balancing::Backend as PingoraBackend;
 use pingora_load_balancing::selection::{BackendIter, BackendSelection};
 use std::collections::BTreeSet;
+use std::ops::Deref;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// The turns of one service.
 #[derive(Debug)]
 pub struct RoundRobin {
-    /// One entry a turn.
-    schedule: Box<[PingoraBackend]>,
+    /// Whose turn it is, of the entrants.
+    schedule: Box<[u32]>,
+    entrants: Entrants,
     cursor: AtomicUsize,
     /// Turns that a backend cannot take are given away by a cursor of their own. Were they given
     /// to the next in the schedule, that one alone would carry the load of the failed one.
@@ -24,47 +26,55 @@ pub struct RoundRobin {
 }
 
 impl BackendSelection for RoundRobin {
-    type Iter = Turns;
+    type Iter = Turns<Arc<Self>>;
     type Config = ();
 
     fn build(backends: &BTreeSet<PingoraBackend>) -> Self {
-        let weighted: Vec<(&PingoraBackend, &Arc<Member>)> = backends
-            .iter()
-            .filter_map(|backend| Some((backend, Member::of(backend)?)))
-            .filter(|(_, member)| member.backend.weight > 0)
-            .collect();
-        let unit = weighted.iter().fold(0, |unit, (_, m)| gcd(unit, m.backend.weight)).max(1);
+        let entrants = Entrants::of(backends);
+        let unit = entrants.members().fold(0, |unit, m| gcd(unit, m.backend.weight)).max(1);
         let mut turns = Vec::new();
-        for (nth, (backend, member)) in (1_u32..).zip(weighted) {
+        for (owner, member) in (0_u32..).zip(entrants.members()) {
             let weight = member.backend.weight / unit;
-            let phase = (f64::from(nth) / std::f64::consts::GOLDEN_RATIO).fract();
+            let phase = (f64::from(owner + 1) / std::f64::consts::GOLDEN_RATIO).fract();
             for k in 0..weight {
                 let due = (f64::from(k) + phase) / f64::from(weight);
-                turns.push((due, &member.backend.id, backend));
+                turns.push((due, owner));
             }
         }
-        turns.sort_by(|a, b| a.0.total_cmp(&b.0).then_with(|| a.1.cmp(b.1)));
+        turns.sort_by(|a, b| a.0.total_cmp(&b.0).then_with(|| a.1.cmp(&b.1)));
         Self {
-            schedule: turns.into_iter().map(|(_, _, backend)| backend.clone()).collect(),
+            schedule: turns.into_iter().map(|(_, owner)| owner).collect(),
+            entrants,
             cursor: AtomicUsize::new(0),
             spare: AtomicUsize::new(0),
         }
     }
 
-    fn iter(self: &Arc<Self>, _key: &[u8]) -> Turns {
+    fn iter(self: &Arc<Self>, _key: &[u8]) -> Self::Iter {
         Turns { of: Arc::clone(self), steps: 0, at: 0 }
     }
 }
 
+impl RoundRobin {
+    /// The candidates for one request.
+    pub(super) fn turns(&self) -> Turns<&Self> {
+        Turns { of: self, steps: 0, at: 0 }
+    }
+}
+
 /// The candidates for one request: first who is due, then whoever takes spare turns.
-pub struct Turns {
-    of: Arc<RoundRobin>,
+pub struct Turns<R> {
+    of: R,
     steps: usize,
     at: usize,
 }
 
-impl BackendIter for Turns {
-    fn next(&mut self) -> Option<&PingoraBackend> {
+impl<R: Deref<Target = RoundRobin>> Walk for Turns<R> {
+    fn entrants(&self) -> &Entrants {
+        &self.of.entrants
+    }
+
+    fn step(&mut self) -> Option<u32> {
         let length = self.of.schedule.len();
         self.at = match self.steps {
             0 => self.of.cursor.fetch_add(1, Ordering::Relaxed),
@@ -74,7 +84,14 @@ impl BackendIter for Turns {
             _ => return None,
         };
         self.steps += 1;
-        self.of.schedule.get(self.at.checked_rem(length)?)
+        self.of.schedule.get(self.at.checked_rem(length)?).copied()
+    }
+}
+
+impl BackendIter for Turns<Arc<RoundRobin>> {
+    fn next(&mut self) -> Option<&PingoraBackend> {
+        let owner = self.step()?;
+        self.entrants().backend(owner)
     }
 }
 

@@ -1,11 +1,11 @@
 //! The closed set of policies, and the walk over candidates that they share.
 
 use super::bound::{Bound, LoadFactor};
+use super::entrants::Walk;
 use super::maglev::Maglev;
 use super::ring::Ring;
 use super::round_robin::RoundRobin;
 use crate::pool::Member;
-use pingora_load_balancing::selection::{BackendIter, BackendSelection};
 use std::sync::Arc;
 
 /// How one service places new clients.
@@ -23,8 +23,9 @@ pub enum Selection {
 const PATIENCE: usize = 64;
 
 impl Selection {
-    /// The first candidate that `fits`, in the order of the policy; `None` when none does.
-    /// Backends of weight 0 are no candidates. Allocates nothing.
+    /// The first candidate that `fits`, in the order of the policy; `None` when none does. `members` are
+    /// those of the pool over which this is laid out. Backends of weight 0 are no candidates. Allocates
+    /// nothing.
     pub fn pick(
         &self,
         key: &[u8],
@@ -32,9 +33,9 @@ impl Selection {
         fits: impl Fn(&Member) -> bool,
     ) -> Option<Arc<Member>> {
         match self {
-            Self::RoundRobin(turns) => walk(turns.iter(key), members, fits),
-            Self::ConsistentHash(ring) => walk(ring.iter(key), members, fits),
-            Self::Maglev(table) => walk(table.iter(key), members, fits),
+            Self::RoundRobin(turns) => walk(turns.turns(), members, fits),
+            Self::ConsistentHash(ring) => walk(ring.walk(key), members, fits),
+            Self::Maglev(table) => walk(table.walk(key), members, fits),
         }
     }
 
@@ -70,14 +71,15 @@ impl Selection {
 }
 
 fn walk(
-    mut candidates: impl BackendIter,
+    mut candidates: impl Walk,
     members: &[Arc<Member>],
     fits: impl Fn(&Member) -> bool,
 ) -> Option<Arc<Member>> {
     let mut steps = 0;
-    while let Some(member) = candidates.next().and_then(Member::of) {
+    while let Some(owner) = candidates.step() {
+        let member = members.get(candidates.entrants().place(owner)?)?;
         if fits(member) {
-            return Some(Arc::clone(member.own(members)));
+            return Some(Arc::clone(member));
         }
         steps += 1;
         if steps == PATIENCE && !members.iter().any(|m| m.backend.weight > 0 && fits(m)) {

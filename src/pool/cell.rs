@@ -5,7 +5,7 @@ use super::idle::Idle;
 use super::seats::{Crowd, Seats};
 use crate::model::{Address, BackendId, ServiceId};
 use ahash::AHashMap;
-use arc_swap::ArcSwap;
+use arc_swap::ArcSwapOption;
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
@@ -24,16 +24,17 @@ pub enum Health {
     Unhealthy,
 }
 
-/// The health of one backend at one address.
+/// The health of one backend at one address. What requests read of it comes first, on one line.
 #[derive(Debug)]
+#[repr(C)]
 pub struct Cell {
     mark: AtomicU8,
     /// Results in a row that contradict the mark.
     contrary: AtomicU32,
-    /// The start of the backend that checks have met last; empty when they were not told.
-    incarnation: ArcSwap<Arc<str>>,
-    seats: Seats,
+    /// The start of the backend that checks have met last, if they were told any.
+    incarnation: ArcSwapOption<Arc<str>>,
     idle: Idle,
+    seats: Seats,
 }
 
 impl Cell {
@@ -42,9 +43,9 @@ impl Cell {
         Self {
             mark: AtomicU8::new(code(health)),
             contrary: AtomicU32::new(0),
-            incarnation: ArcSwap::from_pointee(Arc::from("")),
-            seats: Seats::default(),
+            incarnation: ArcSwapOption::empty(),
             idle: Idle::default(),
+            seats: Seats::default(),
         }
     }
 
@@ -67,22 +68,23 @@ impl Cell {
         }
     }
 
-    /// The start of the backend that checks have met last.
-    pub fn incarnation(&self) -> Arc<str> {
-        Arc::clone(&self.incarnation.load())
+    /// The start of the backend that checks have met last, where that is known.
+    pub fn incarnation(&self) -> Option<Arc<str>> {
+        self.incarnation.load().as_deref().cloned()
     }
 
     /// Whether it is `key`, or not known. Asked for every bound request, so without a reference more,
     /// which all threads would count in one word.
     pub fn is_incarnation(&self, key: &str) -> bool {
-        let running = self.incarnation.load();
-        running.is_empty() || &***running == key
+        self.incarnation.load().as_deref().is_none_or(|running| **running == *key)
     }
 
     /// Takes in which start a check has met.
     pub fn note_incarnation(&self, incarnation: &str) {
-        if ***self.incarnation.load() != *incarnation {
-            self.incarnation.store(Arc::new(Arc::from(incarnation)));
+        let known = self.incarnation.load();
+        if known.as_deref().map_or("", |known| known) != incarnation {
+            let told = (!incarnation.is_empty()).then(|| Arc::new(Arc::from(incarnation)));
+            self.incarnation.store(told);
         }
     }
 
@@ -174,7 +176,7 @@ impl Cells {
             address: address.to_string(),
             health: cell.health(),
             contrary: cell.contrary.load(Ordering::Relaxed),
-            incarnation: cell.incarnation().to_string(),
+            incarnation: cell.incarnation().as_deref().unwrap_or_default().to_owned(),
         };
         cells.iter().map(mark).collect()
     }
@@ -245,7 +247,10 @@ mod tests {
         cell.note_incarnation("second");
         new.import(old.export());
         let cell = new.cell(&service, &backend, &here, Health::Unchecked);
-        assert_eq!((cell.health(), &*cell.incarnation()), (Health::Healthy, "second"));
+        assert_eq!(
+            (cell.health(), cell.incarnation().as_deref()),
+            (Health::Healthy, Some("second"))
+        );
         assert_eq!(cell.record(false, 3), None);
         assert_eq!(cell.record(false, 3), Some(Health::Unhealthy), "the third in the row");
     }

@@ -32,31 +32,35 @@ pub struct Encryption {
     pub name: Box<str>,
 }
 
-/// One backend of a pool. Each thread has a handle of its own, on cache lines of its own: requests hold
+/// One backend of a pool. Each thread has a handle of its own, on a cache line of its own: requests hold
 /// references to it, which threads would otherwise count in one word.
 #[derive(Debug)]
-#[repr(align(64))]
 pub struct Member {
     facts: Arc<Facts>,
     /// Its place in the pool.
     at: usize,
+    /// With the two counts of an `Arc` it takes 64 bytes, which allocators give a line of their own. Were
+    /// it aligned instead, the counts would lie on another one.
+    _rest_of_line: [u64; 4],
 }
 
-/// What there is to know of one backend.
+/// What there is to know of one backend. Where there are many, none of it is in a cache when a request
+/// comes, so that each line counts: what every request reads is in the first two.
 #[derive(Debug)]
+#[repr(C)]
 pub struct Facts {
-    /// As configured.
-    pub backend: Backend,
     /// Shared with the pools of earlier and later snapshots.
     cell: Arc<Cell>,
-    /// Without a health check a backend counts as healthy, whatever an earlier check has said.
-    checked: bool,
     /// Those who wait for a backend of this service; shared like the cell.
     crowd: Arc<Crowd>,
     room: Room,
-    encryption: Option<Encryption>,
+    /// Without a health check a backend counts as healthy, whatever an earlier check has said.
+    checked: bool,
+    /// As configured.
+    pub backend: Backend,
     /// Its counters.
     pub metrics: BackendMetrics,
+    encryption: Option<Encryption>,
 }
 
 impl Deref for Member {
@@ -69,14 +73,14 @@ impl Deref for Member {
 
 impl From<Facts> for Member {
     fn from(facts: Facts) -> Self {
-        Self { facts: Arc::new(facts), at: 0 }
+        Self { facts: Arc::new(facts), at: 0, _rest_of_line: [0; 4] }
     }
 }
 
 impl Member {
     /// Another handle of the same backend, which is the one at this place.
     pub(super) fn twin(&self, at: usize) -> Self {
-        Self { facts: Arc::clone(&self.facts), at }
+        Self { facts: Arc::clone(&self.facts), at, _rest_of_line: [0; 4] }
     }
 
     /// Whether both are handles of the same backend of one snapshot.
@@ -84,9 +88,9 @@ impl Member {
         Arc::ptr_eq(&self.facts, &other.facts)
     }
 
-    /// The handle of this backend among `members`, those of its pool as this thread has them.
-    pub fn own<'m>(self: &'m Arc<Self>, members: &'m [Arc<Self>]) -> &'m Arc<Self> {
-        members.get(self.at).filter(|own| own.is(self)).unwrap_or(self)
+    /// Its place among the members of its pool.
+    pub fn place(&self) -> usize {
+        self.at
     }
 
     /// The member that a Pingora backend of ours stands for.
@@ -105,7 +109,7 @@ impl Facts {
         metrics: BackendMetrics,
     ) -> Self {
         let (room, encryption) = (Room::UNLIMITED, None);
-        Self { backend, cell, checked, crowd, room, encryption, metrics }
+        Self { cell, crowd, room, checked, backend, metrics, encryption }
     }
 
     /// The same with limits.
@@ -176,13 +180,13 @@ impl Facts {
         }
     }
 
-    /// The start that is running there: as the operator says, else as its checks have told; empty
+    /// The start that is running there: as the operator says, else as its checks have told; `None`
     /// when nobody knows.
-    pub fn incarnation(&self) -> Arc<str> {
+    pub fn incarnation(&self) -> Option<Arc<str>> {
         if self.backend.incarnation.is_empty() {
             self.cell.incarnation()
         } else {
-            Arc::clone(&self.backend.incarnation)
+            Some(Arc::clone(&self.backend.incarnation))
         }
     }
 

@@ -56,9 +56,11 @@ impl Pool {
         self.by_id.get(id).and_then(|at| self.members().get(*at))
     }
 
-    /// The place of the member with this id among [`Self::members`].
-    pub fn place(&self, id: &str) -> Option<usize> {
-        self.by_id.get(id).copied()
+    /// The place of this backend among [`Self::members`], be it the one of another snapshot.
+    pub fn place(&self, member: &Member) -> Option<usize> {
+        let at = member.place();
+        let is_own = self.members().get(at).is_some_and(|own| own.is(member));
+        if is_own { Some(at) } else { self.by_id.get(member.backend.id.as_str()).copied() }
     }
 
     /// The members as a set that Pingora's selection and health checks take.

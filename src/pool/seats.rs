@@ -14,6 +14,7 @@ use tokio::time::timeout;
 
 /// The requests that one backend has now.
 #[derive(Debug, Default)]
+#[repr(C)]
 pub struct Seats {
     /// By whoever took them: one that stands at another thread's place in the end is given back there,
     /// so that no place is ever below zero.

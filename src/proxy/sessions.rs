@@ -97,7 +97,7 @@ impl Word<'_> {
         let key = |value: &[u8]| live.learned.key(service, &session.label, value);
         let learnt = |written: &Written| Learnt {
             backend: written.member().backend.id.clone(),
-            incarnation: Arc::clone(written.incarnation()),
+            incarnation: written.incarnation(),
             since: written.kept().issued,
             seen: self.now,
             idle: self.stickiness.terms.idle,

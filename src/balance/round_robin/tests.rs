@@ -1,7 +1,7 @@
 use super::*;
 use crate::balance::Selection;
 use crate::model::ServiceId;
-use crate::pool::{Health, Pool, fixture};
+use crate::pool::{Health, Member, Pool, fixture};
 use std::collections::BTreeMap;
 
 fn pool(weights: &[(&str, u32)]) -> Pool {

@@ -20,14 +20,14 @@ pub fn stamped(bond: Option<&Bond>, answered: &Member, terms: Terms, now: UnixTi
             || (bond.kept.tag != 0 && now.seconds_since(bond.kept.seen) >= terms.refresh),
         elsewhere: bond.elsewhere,
     };
-    stamp(standing, answered, || bond.member.incarnation())
+    stamp(standing, answered, || bond.member.incarnation().unwrap_or_default())
 }
 
 /// A binding that is ready to be written, in whatever a rule writes keys to.
 #[derive(Clone, Debug)]
 pub struct Written {
     member: Arc<Member>,
-    incarnation: Arc<str>,
+    incarnation: Option<Arc<str>>,
     kept: Kept,
     home: String,
     now: UnixTime,
@@ -74,9 +74,9 @@ impl Written {
         &self.kept
     }
 
-    /// The start that is running there.
-    pub fn incarnation(&self) -> &Arc<str> {
-        &self.incarnation
+    /// The start that is running there; empty when nobody knows.
+    pub fn incarnation(&self) -> Arc<str> {
+        self.incarnation.clone().unwrap_or_default()
     }
 
     /// It as a key, for the place that `text` stands for. `nonce` must be fresh random bytes for each.
@@ -97,11 +97,11 @@ impl Written {
             seen: self.now,
             tag: self.kept.tag,
             backend: backend.id.as_str(),
-            incarnation: &self.incarnation,
+            incarnation: self.incarnation.as_deref().unwrap_or_default(),
             version: &backend.version,
             home: &self.home,
         };
-        let at = service.pool.place(backend.id.as_str())?;
+        let at = service.pool.place(&self.member)?;
         stickiness.codec(text)?.write(&binding, at, nonce, self.now)
     }
 }
