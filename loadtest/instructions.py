@@ -3,9 +3,8 @@
 
     loadtest/instructions.py --stickfast BINARY --examples DIRECTORY [--update] [--annotate DIRECTORY]
 
-The gateway runs under callgrind and answers a number of requests of one client, then, in another run, a
-larger number: the difference over the difference is what a request takes in user space, without the
-start. Compared with instructions.json; more than 3 % above it is a failure, and so is more than 5 % for
+The gateway runs under callgrind and answers the requests of one client; counted is what it does in user
+space after the first few. Compared with instructions.json; more than 3 % above it is a failure, and so is more than 5 % for
 10,000 rules or 1,000 backends over ten. `make bench-instructions` builds what it needs and calls it.
 Exit code: 0; 1 a regression; 2 where it could not count.
 """
@@ -30,8 +29,8 @@ from processes import CORES, Failure, Process, end_all
 
 BASELINE = os.path.join(HERE, "instructions.json")
 LIMIT = 1.03
-# Enough of both that a table which grows, or a timer, is lost among them.
-FEW, MANY = 300, 1800
+# Enough that a table which grows, or a timer, is lost among them.
+BEFORE, COUNTED = 300, 1500
 
 # What ten of a kind may become when there are many.
 GROWTH = 1.05
@@ -60,8 +59,9 @@ CASES = [
 GROWN = [("rules-10", "rules-10000"), ("ring-10", "ring-1000")]
 
 
-def client(port, count, case):
-    """That many requests over one connection, each after the answer to the one before."""
+def client(port, case, count):
+    """Requests over one connection, each after the answer to the one before; calls `count` between
+    those before and those that are counted."""
     host, path = configurations.area(case.rules - 1) if case.rules > 1 else ("shop.example.com", "/cart/")
     target = f"GET {path}1 HTTP/1.1\r\nHost: {host}\r\n"
     if case.hashed:
@@ -69,7 +69,9 @@ def client(port, count, case):
     cookie = b""
     with socket.create_connection(("127.0.0.1", port), 60) as connection:
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        for _ in range(count):
+        for nth in range(BEFORE + COUNTED):
+            if nth == BEFORE:
+                count()
             connection.sendall(
                 target.encode() + b"User-Agent: loadtest\r\nAccept: */*\r\n"
                 b"Cookie: theme=dark" + cookie + b"\r\n\r\n"
@@ -105,8 +107,8 @@ class Counter:
         if len(self.addresses) != len(names):
             raise Failure(f"the backends did not start: {process.tail()}")
 
-    def total(self, case, count):
-        """Instructions of a whole run with `count` requests."""
+    def each(self, case):
+        """Instructions of one request."""
         gateway = proxies.Proxy(
             "stickfast", os.path.abspath(self.options.stickfast), under_callgrind, affinity=case.affinity
         )
@@ -114,29 +116,29 @@ class Counter:
             backends=self.addresses[: case.backends], rules=case.rules, hashed=case.hashed
         )
         running = gateway.start(needs, self.scratch)
-        client(running.port, count, case)
-        process = running.process
-        process.signal(signal.SIGTERM)
-        try:
-            process.child.wait(60)
-        except subprocess.TimeoutExpired:
-            raise Failure(f"the gateway did not end:\n{process.tail()}") from None
-        written = os.path.join(running.folder, "callgrind.out")
+        pid = running.process.child.pid
+        client(running.port, case, lambda: tell(pid, "zero"))
+        tell(pid, "dump")
+        running.process.end()
+        written = os.path.join(running.folder, "callgrind.out.1")
         if not os.path.exists(written):
-            raise Failure(f"callgrind wrote nothing:\n{process.tail()}")
-        process.end()
+            raise Failure(f"callgrind wrote nothing:\n{running.process.tail()}")
         with open(written) as file:
             found = re.search(r"^(?:summary|totals): (\d+)", file.read(), re.M)
         if not found:
             raise Failure("callgrind told no total")
         if self.options.annotate:
             os.makedirs(self.options.annotate, exist_ok=True)
-            shutil.copy(written, os.path.join(self.options.annotate, f"{case.name}-{count}.callgrind"))
-        return int(found.group(1))
+            shutil.copy(written, os.path.join(self.options.annotate, f"{case.name}.callgrind"))
+        return round(int(found.group(1)) / COUNTED)
 
-    def each(self, case):
-        few, many = (self.total(case, count) for count in (FEW, MANY))
-        return round((many - few) / (MANY - FEW))
+
+def tell(pid, what):
+    """Has callgrind do something in the process that it counts."""
+    command = ["vgdb", f"--pid={pid}", "--wait=30", what]
+    told = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    if told.returncode:
+        raise Failure(f"vgdb could not {what}: {told.stdout}{told.stderr}")
 
 
 def under_callgrind(proxy, needs, running):

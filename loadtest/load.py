@@ -13,6 +13,7 @@ import datetime
 import json
 import os
 import platform
+import random
 import shutil
 import signal
 import statistics
@@ -125,9 +126,9 @@ def measure(bench, scenario, rounds, seconds, wrong):
     results = {entrant.label: [] for entrant in entrants}
     try:
         for turn in range(rounds):
-            # Everybody is first once, and follows everybody: what disturbs for a while spreads.
-            start = turn % max(1, len(entrants))
-            order = entrants[start:] + entrants[:start]
+            # In another order each time, the same in every run: what disturbs for a while spreads, and
+            # nobody always comes behind the same one.
+            order = random.Random(turn).sample(entrants, len(entrants))
             for entrant in order:
                 try:
                     told = one_round(bench, entrant, seconds)

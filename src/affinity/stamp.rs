@@ -29,6 +29,9 @@ pub struct Home {
 impl Home {
     /// As a key has it: the id, and behind a zero byte the start where that was known.
     pub fn read(text: &str) -> Option<Self> {
+        if text.is_empty() {
+            return None; // as nearly all are
+        }
         let (id, incarnation) = text.split_once('\0').unwrap_or((text, ""));
         (!id.is_empty()).then(|| Self { id: id.into(), incarnation: incarnation.into() })
     }

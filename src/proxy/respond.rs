@@ -52,7 +52,9 @@ pub(super) fn to_session(
         // whoever sends a response on says it in its own version (RFC 9110 §6.2), and chunks are of HTTP/1.1
         response.set_version(Version::HTTP_11);
     }
-    respond(&session.req_header().method, response, ctx, live)?;
+    let snapshot = Arc::clone(&ctx.snapshot);
+    let rule = ctx.rule.and_then(|at| snapshot.rule(at));
+    respond(&session.req_header().method, response, rule, ctx, live)?;
     if session.req_header().version == Version::HTTP_10
         && !is_interim(response)
         && response.headers.contains_key(TRANSFER_ENCODING)
@@ -64,10 +66,11 @@ pub(super) fn to_session(
     Ok(())
 }
 
-/// Makes a response ready for the client that has asked with `method`.
+/// Makes a response ready for the client that has asked with `method`, as `rule` says.
 pub(super) fn respond(
     method: &Method,
     response: &mut impl Response,
+    rule: Option<&Rule>,
     ctx: &mut Ctx,
     live: &Live,
 ) -> Result<()> {
@@ -81,8 +84,7 @@ pub(super) fn respond(
     if is_interim(response) {
         return Ok(());
     }
-    let snapshot = Arc::clone(&ctx.snapshot);
-    let Some(rule) = ctx.rule.and_then(|at| snapshot.rule(at)) else { return Ok(()) };
+    let Some(rule) = rule else { return Ok(()) };
     expose(rule, response, ctx)?;
     if write(method, response, rule, ctx, live)?
         && let Some(value) = private(method, response)
@@ -142,14 +144,15 @@ fn write(
     live: &Live,
 ) -> Result<bool> {
     let Some(stickiness) = &rule.stickiness else { return Ok(false) };
-    let Some(answered) = ctx.backend.clone() else { return Ok(false) };
+    let Some(answered) = &ctx.backend else { return Ok(false) };
     let now = clock::unix_now();
-    let stamp = decide::stamped(ctx.bond.as_ref(), &answered, stickiness.terms, now);
+    let stamp = decide::stamped(ctx.bond.as_ref(), answered, stickiness.terms, now);
     let has_sessions = !stickiness.sessions.is_empty();
     let in_url = stickiness.in_url().filter(|_| rule.rewrites_urls);
     if stamp == Stamp::Nothing && !has_sessions && in_url.is_none() {
         return Ok(false);
     }
+    let answered = Arc::clone(answered);
     let tag = ctx.tag.unwrap_or_else(rand::random);
     let written = decide::written(&stamp, ctx.bond.as_ref(), &answered, tag, now);
     let key = |text| written.key(stickiness, &rule.service, text, rand::random());

@@ -155,7 +155,7 @@ impl<'e, 'c> Exchange<'e, 'c> {
                 };
             let at_once = reused && self.ctx.attempts == 1;
             let since = if at_once { self.ctx.arrived } else { clock::monotonic_now() };
-            let link = Link { member: &member, timeouts, since };
+            let link = Link { rule, member: &member, timeouts, since };
             match self.attempt(wire, link).await {
                 Ok(()) => return Ok(Served::Whole),
                 Err(error) => {

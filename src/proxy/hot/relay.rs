@@ -16,7 +16,7 @@ use crate::model::{Fields, clock};
 use crate::pool::{Last, Member, Wire};
 use crate::proxy::message::{Message, Request};
 use crate::proxy::{answer, respond, sign};
-use crate::snapshot::Timeouts;
+use crate::snapshot::{Rule, Timeouts};
 use http::header::{CONNECTION, CONTENT_LENGTH, DATE, TRANSFER_ENCODING};
 use http::{StatusCode, Version};
 use pingora::{Error, ErrorType, Result};
@@ -43,6 +43,7 @@ const JOINED: usize = 16 * 1024;
 /// How a connection to a backend was come by.
 #[derive(Clone, Copy)]
 pub(super) struct Link<'m> {
+    pub(super) rule: &'m Rule,
     pub(super) member: &'m Arc<Member>,
     pub(super) timeouts: Timeouts,
     /// When it was at hand.
@@ -52,7 +53,7 @@ pub(super) struct Link<'m> {
 impl Exchange<'_, '_> {
     /// Asks one backend and passes on what it says.
     pub(super) async fn attempt(&mut self, mut wire: Wire, link: Link<'_>) -> Result<()> {
-        let Link { member, timeouts, since } = link;
+        let Link { rule, member, timeouts, since } = link;
         self.sign()?;
         self.upload.begin();
         let conn = &mut *self.conn;
@@ -67,7 +68,7 @@ impl Exchange<'_, '_> {
             if !answer::is_interim(&response) {
                 break response;
             }
-            respond::respond(self.request.method(), &mut response, &mut self.ctx, self.live)?;
+            self.respond(&mut response, rule)?;
             self.conn.out.clear();
             head::write_response(&response, &mut self.conn.out);
             self.send(&[], false).await?;
@@ -81,7 +82,7 @@ impl Exchange<'_, '_> {
         let (mut body, wraps) = self.frame(&mut response)?;
         let early = inflow.rest();
         let part = body.take(early).map_err(malformed)?;
-        respond::respond(self.request.method(), &mut response, &mut self.ctx, self.live)?;
+        self.respond(&mut response, rule)?;
         response.set(&DATE, date::get_cached_date().as_bytes())?;
         self.keeps &= (!matches!(body, Body::Rest) || wraps) && !self.conn.is_closing();
         // who leaves before it has read the request will not read the rest of it
@@ -177,6 +178,11 @@ impl Exchange<'_, '_> {
         self.signed = true;
         self.request.remove(&CONNECTION);
         sign::sign(&mut self.request, Version::HTTP_11, self.conn.tls.as_deref(), &self.ctx)
+    }
+
+    /// Makes a response ready for the client.
+    fn respond(&mut self, response: &mut Outbound, rule: &Rule) -> Result<()> {
+        respond::respond(self.request.method(), response, Some(rule), &mut self.ctx, self.live)
     }
 
     /// Reads the header of a response, while the client stays.
