@@ -24,6 +24,10 @@ use stickfast::pool::Seat;
 use stickfast::snapshot::Snapshot;
 use support::{binding, decide, seal, snapshot, yaml};
 
+/// What lies on a line of its own, and what does not, is up to the allocator: that of the product.
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
 /// Requests of each thread in a heat: a few milliseconds, so that in some of many nobody else wants
 /// the cores.
 const REQUESTS: u32 = 5_000;

@@ -4,8 +4,8 @@
     loadtest/instructions.py --stickfast BINARY --examples DIRECTORY [--update] [--annotate DIRECTORY]
 
 The gateway runs under callgrind and answers the requests of one client; counted is what it does in user
-space after the first few. Compared with instructions.json; more than 3 % above it is a failure, and so is more than 5 % for
-10,000 rules or 1,000 backends over ten. `make bench-instructions` builds what it needs and calls it.
+space after the first few. Compared with instructions.json; more than 3 % above it is a failure, and so
+is more than 5 % for 10,000 rules or 1,000 backends over ten. `make bench-instructions` builds what it needs and calls it.
 Exit code: 0; 1 a regression; 2 where it could not count.
 """
 
@@ -59,9 +59,9 @@ CASES = [
 GROWN = [("rules-10", "rules-10000"), ("ring-10", "ring-1000")]
 
 
-def client(port, case, count):
-    """Requests over one connection, each after the answer to the one before; calls `count` between
-    those before and those that are counted."""
+def client(port, case, begin, end):
+    """Requests over one connection, each after the answer to the one before; calls `begin` before those
+    that are counted, and `end` behind them."""
     host, path = configurations.area(case.rules - 1) if case.rules > 1 else ("shop.example.com", "/cart/")
     target = f"GET {path}1 HTTP/1.1\r\nHost: {host}\r\n"
     if case.hashed:
@@ -71,7 +71,7 @@ def client(port, case, count):
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         for nth in range(BEFORE + COUNTED):
             if nth == BEFORE:
-                count()
+                begin()
             connection.sendall(
                 target.encode() + b"User-Agent: loadtest\r\nAccept: */*\r\n"
                 b"Cookie: theme=dark" + cookie + b"\r\n\r\n"
@@ -87,6 +87,7 @@ def client(port, case, count):
             given = re.search(rb"(?i)set-cookie: ([^;\r]+)", answer)
             if given and case.comes_back:
                 cookie = b"; " + given.group(1)
+        end()
 
 
 class Counter:
@@ -116,9 +117,7 @@ class Counter:
             backends=self.addresses[: case.backends], rules=case.rules, hashed=case.hashed
         )
         running = gateway.start(needs, self.scratch)
-        pid = running.process.child.pid
-        client(running.port, case, lambda: tell(pid, "zero"))
-        tell(pid, "dump")
+        client(running.port, case, lambda: tell(running.process, "zero"), lambda: tell(running.process, "dump"))
         running.process.end()
         written = os.path.join(running.folder, "callgrind.out.1")
         if not os.path.exists(written):
@@ -133,12 +132,15 @@ class Counter:
         return round(int(found.group(1)) / COUNTED)
 
 
-def tell(pid, what):
+def tell(process, what):
     """Has callgrind do something in the process that it counts."""
-    command = ["vgdb", f"--pid={pid}", "--wait=30", what]
-    told = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    command = ["vgdb", f"--pid={process.child.pid}", "--wait=30", what]
+    try:
+        told = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    except subprocess.TimeoutExpired:
+        raise Failure(f"vgdb did not {what} in time:\n{process.tail()}") from None
     if told.returncode:
-        raise Failure(f"vgdb could not {what}: {told.stdout}{told.stderr}")
+        raise Failure(f"vgdb could not {what}: {told.stdout}{told.stderr}\n{process.tail()}")
 
 
 def under_callgrind(proxy, needs, running):
@@ -186,7 +188,7 @@ def main():
     parser.add_argument("--update", action="store_true", help="write the counts down as the baseline")
     parser.add_argument("--annotate", help="a directory for callgrind's files, for callgrind_annotate")
     options = parser.parse_args()
-    if not shutil.which("valgrind"):
+    if not shutil.which("valgrind") or not shutil.which("vgdb"):
         raise Failure("valgrind is missing: .ci/install-tools valgrind")
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(130))
     counted = {}

@@ -117,6 +117,15 @@ class Written(unittest.TestCase):
         expected = {"sticky": (True, True), "first": (True, False), "ring": (False, False), "reload": (False, False)}
         self.assertEqual(can, expected)
 
+    def test_who_is_measured_comes_at_each_place_and_behind_each_other_equally_often(self):
+        for count in (1, 2, 3, 7, 8):
+            turns = [load.in_turn(list(range(count)), turn) for turn in range(2 * count)]
+            self.assertEqual({tuple(sorted(turn)) for turn in turns}, {tuple(range(count))})
+            for at in range(count):
+                self.assertEqual(sorted(turn[at] for turn in turns), sorted(2 * list(range(count))))
+            pairs = [pair for turn in turns for pair in zip(turn, turn[1:])]
+            self.assertEqual(len(pairs), 2 * len(set(pairs)))
+
     def test_figures_are_kept_with_the_digits_they_mean(self):
         self.assertEqual(report.rounded({"a": [math.pi, 7]}), {"a": [3.1416, 7]})
 

@@ -167,7 +167,7 @@ fn read(plain: &[u8]) -> Option<Binding<'_>> {
         let (length, tail) = rest.split_first()?;
         let (text, tail) = tail.split_at_checked(usize::from(*length))?;
         rest = tail;
-        // most are empty
+        // most are empty, which need no look at their bytes
         if text.is_empty() { Some("") } else { std::str::from_utf8(text).ok() }
     };
     let [backend, incarnation, version, home] = [field()?, field()?, field()?, field()?];

@@ -30,7 +30,7 @@ impl Home {
     /// As a key has it: the id, and behind a zero byte the start where that was known.
     pub fn read(text: &str) -> Option<Self> {
         if text.is_empty() {
-            return None; // as nearly all are
+            return None; // nearly every client is where it belongs
         }
         let (id, incarnation) = text.split_once('\0').unwrap_or((text, ""));
         (!id.is_empty()).then(|| Self { id: id.into(), incarnation: incarnation.into() })

@@ -1,4 +1,4 @@
-//! Who takes part in a layout: apart, since all layouts must agree on it, and on what their walks yield.
+//! Who takes part in a layout, and how a walk over one calls them: apart, since all layouts must agree.
 
 use crate::pool::Member;
 use pingora_load_balancing::Backend as PingoraBackend;
@@ -9,8 +9,8 @@ use std::collections::BTreeSet;
 #[derive(Debug)]
 pub(super) struct Entrants {
     backends: Box<[PingoraBackend]>,
-    /// Where each is among the members of its pool. Requests go by this: what a Pingora backend carries
-    /// takes a look-up of its own to get at.
+    /// Where each is among all members of its pool, also where those of one version are laid out. Requests
+    /// go by this: what a Pingora backend carries takes a look-up of its own to get at.
     places: Box<[u32]>,
 }
 
@@ -22,6 +22,7 @@ impl Entrants {
             .filter(|(member, _)| member.backend.weight > 0)
             .collect();
         entrants.sort_by(|(a, _), (b, _)| a.backend.id.cmp(&b.backend.id));
+        // no pool has four billion members
         let place = |member: &Member| u32::try_from(member.place()).unwrap_or(u32::MAX);
         Self {
             places: entrants.iter().map(|(member, _)| place(member)).collect(),
@@ -41,6 +42,11 @@ impl Entrants {
     /// The one with this number, for Pingora.
     pub(super) fn backend(&self, owner: u32) -> Option<&PingoraBackend> {
         self.backends.get(owner as usize)
+    }
+
+    /// Whether this is the one with this number.
+    pub(super) fn is(&self, owner: u32, member: &Member) -> bool {
+        self.backend(owner).and_then(Member::of).is_some_and(|own| own.is(member))
     }
 
     /// Where the one with this number is among the members of its pool.

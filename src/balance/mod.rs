@@ -1,5 +1,6 @@
-//! Which backend now: the policies that place a new client, behind Pingora's
-//! [`BackendSelection`](pingora_load_balancing::selection::BackendSelection).
+//! Which backend now: the policies that place a new client. They are laid out, and can be walked, as
+//! Pingora's [`BackendSelection`](pingora_load_balancing::selection::BackendSelection); requests take the
+//! shorter way over the places of members ([`Selection::pick`]).
 
 mod bound;
 mod digest;

@@ -78,6 +78,7 @@ fn walk(
     let mut steps = 0;
     while let Some(owner) = candidates.step() {
         let member = members.get(candidates.entrants().place(owner)?)?;
+        debug_assert!(candidates.entrants().is(owner, member), "members of another pool");
         if fits(member) {
             return Some(Arc::clone(member));
         }
@@ -87,4 +88,44 @@ fn walk(
         }
     }
     None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::balance::entrants::Entrants;
+    use crate::balance::fixture::pool;
+    use pingora_load_balancing::selection::{BackendIter, BackendSelection};
+
+    const STEPS: usize = 500;
+
+    /// The members that a request comes past.
+    fn places(mut walk: impl Walk) -> Vec<usize> {
+        let place = |of: &Entrants, owner| of.place(owner).unwrap();
+        let mut next = || walk.step().map(|owner| place(walk.entrants(), owner));
+        std::iter::from_fn(&mut next).take(STEPS).collect()
+    }
+
+    fn places_of_pingora(mut walk: impl BackendIter) -> Vec<usize> {
+        let mut next = || Some(Member::of(walk.next()?).unwrap().place());
+        std::iter::from_fn(&mut next).take(STEPS).collect()
+    }
+
+    #[test]
+    fn a_request_comes_past_the_members_that_pingora_would() {
+        let pool = pool(&[("c", 1), ("a", 2), ("idle", 0), ("b", 1), ("d", 3)]);
+        let mut view = pool.pingora_view();
+        // as where one version is laid out, while places are those of the whole pool
+        view.retain(|backend| Member::of(backend).unwrap().backend.id.as_str() != "a");
+        let (ring, table) = (Arc::new(Ring::build(&view)), Arc::new(Maglev::build(&view)));
+        for key in 0..20_u32 {
+            let key = key.to_be_bytes();
+            let ours = places(ring.walk(&key));
+            assert_eq!(ours, places_of_pingora(ring.iter(&key)));
+            assert!(ours.iter().all(|place| [0, 3, 4].contains(place)) && ours.contains(&4));
+            assert_eq!(places(table.walk(&key)), places_of_pingora(table.iter(&key)));
+        }
+        let [ours, theirs] = [(); 2].map(|()| Arc::new(RoundRobin::build(&view)));
+        assert_eq!(places(ours.turns()), places_of_pingora(theirs.iter(b"")));
+    }
 }

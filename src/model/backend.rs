@@ -3,7 +3,7 @@
 use super::{Address, BackendId};
 use std::sync::Arc;
 
-/// One server of a service. What every request reads comes first: it fits into one cache line.
+/// One server of a service. What every request reads comes first.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[repr(C)]
 pub struct Backend {

@@ -39,13 +39,18 @@ pub struct Member {
     facts: Arc<Facts>,
     /// Its place in the pool.
     at: usize,
-    /// With the two counts of an `Arc` it takes 64 bytes, which allocators give a line of their own. Were
-    /// it aligned instead, the counts would lie on another one.
+    /// With the two counts of an `Arc` it takes 64 bytes, which jemalloc (see `main.rs`) gives a line of
+    /// their own. Were it aligned instead, the counts would lie on another one.
     _rest_of_line: [u64; 4],
 }
 
+/// The two counts of an `Arc`.
+const COUNTS: usize = 2 * size_of::<usize>();
+const _: () = assert!((COUNTS + size_of::<Member>()) == 64);
+const _: () = assert!((COUNTS + size_of::<Facts>()).is_multiple_of(64));
+
 /// What there is to know of one backend. Where there are many, none of it is in a cache when a request
-/// comes, so that each line counts: what every request reads is in the first two.
+/// comes, so that each line counts: what every request reads is in the first three.
 #[derive(Debug)]
 #[repr(C)]
 pub struct Facts {
@@ -61,6 +66,8 @@ pub struct Facts {
     /// Its counters.
     pub metrics: BackendMetrics,
     encryption: Option<Encryption>,
+    /// So that all of them begin on a line: blocks of jemalloc lie one behind the other.
+    _rest_of_line: [u64; 4],
 }
 
 impl Deref for Member {
@@ -109,7 +116,7 @@ impl Facts {
         metrics: BackendMetrics,
     ) -> Self {
         let (room, encryption) = (Room::UNLIMITED, None);
-        Self { cell, crowd, room, checked, backend, metrics, encryption }
+        Self { cell, crowd, room, checked, backend, metrics, encryption, _rest_of_line: [0; 4] }
     }
 
     /// The same with limits.

@@ -56,7 +56,8 @@ impl Pool {
         self.by_id.get(id).and_then(|at| self.members().get(*at))
     }
 
-    /// The place of this backend among [`Self::members`], be it the one of another snapshot.
+    /// The place of this backend among [`Self::members`]: that which it names, where it is one of them; of
+    /// one of another snapshot that of the same id.
     pub fn place(&self, member: &Member) -> Option<usize> {
         let at = member.place();
         let is_own = self.members().get(at).is_some_and(|own| own.is(member));
@@ -103,5 +104,20 @@ impl ServiceDiscovery for Membership {
         &self,
     ) -> pingora_core::Result<(BTreeSet<PingoraBackend>, HashMap<u64, bool>)> {
         Ok((self.0.clone(), HashMap::new()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::pool::{Health, fixture};
+
+    #[test]
+    fn a_member_has_its_place_and_one_of_another_snapshot_that_of_its_id() {
+        let now = fixture::pool(&[("a", 1), ("b", 1), ("c", 1)], Health::Healthy);
+        let before = fixture::pool(&[("c", 1), ("gone", 1), ("a", 1)], Health::Healthy);
+        let places = |of: &Pool| of.members().iter().map(|m| now.place(m)).collect::<Vec<_>>();
+        assert_eq!(places(&now), [Some(0), Some(1), Some(2)]);
+        assert_eq!(places(&before), [Some(2), None, Some(0)]);
     }
 }

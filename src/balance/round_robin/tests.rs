@@ -62,3 +62,10 @@ fn nobody_is_picked_where_nobody_fits() {
     let turns = Selection::RoundRobin(Arc::new(RoundRobin::build(&pool.pingora_view())));
     assert!(turns.pick(b"", pool.members(), |_| false).is_none());
 }
+
+#[test]
+fn neither_addresses_nor_the_list_as_written_change_whose_turn_it_is() {
+    let forth = pool(&[("a", 3), ("b", 2), ("c", 1)]);
+    let back = pool(&[("c", 1), ("b", 2), ("a", 3)]);
+    assert_eq!(picks(&forth, 12, |_| true), picks(&back, 12, |_| true));
+}

@@ -20,7 +20,7 @@ pub fn stamped(bond: Option<&Bond>, answered: &Member, terms: Terms, now: UnixTi
             || (bond.kept.tag != 0 && now.seconds_since(bond.kept.seen) >= terms.refresh),
         elsewhere: bond.elsewhere,
     };
-    stamp(standing, answered, || bond.member.incarnation().unwrap_or_default())
+    stamp(standing, answered, || bond.member.incarnation().unwrap_or_else(|| "".into()))
 }
 
 /// A binding that is ready to be written, in whatever a rule writes keys to.
@@ -76,7 +76,7 @@ impl Written {
 
     /// The start that is running there; empty when nobody knows.
     pub fn incarnation(&self) -> Arc<str> {
-        self.incarnation.clone().unwrap_or_default()
+        self.incarnation.clone().unwrap_or_else(|| "".into())
     }
 
     /// It as a key, for the place that `text` stands for. `nonce` must be fresh random bytes for each.

@@ -26,7 +26,7 @@ use std::time::{Duration, Instant};
 
 /// What follows.
 pub(super) enum After {
-    /// The next request; the time now.
+    /// The next request; until when it is awaited, as the snapshot of this one says.
     Next(Instant),
     /// Nothing more.
     Close,
@@ -105,7 +105,7 @@ impl<'e, 'c> Exchange<'e, 'c> {
         let took = now.saturating_duration_since(self.ctx.arrived);
         let outcome = Outcome { status: self.status, bytes: self.bytes, took };
         finish::record(&self.request, outcome, &self.ctx, self.live);
-        if self.keeps { After::Next(now) } else { After::Close }
+        if self.keeps { After::Next(now + snapshot.limits.idle_timeout) } else { After::Close }
     }
 
     /// Asks backends until one has answered, or the last try has failed.

@@ -120,7 +120,6 @@ impl Lines {
         let short = |at: usize| u32::try_from(at).unwrap_or(u32::MAX);
         let name = titled(name);
         let start = self.text.len();
-        // one by one: two bytes that are known are no call
         self.text.reserve(name.len() + value.len() + 4);
         self.text.extend_from_slice(name.as_bytes());
         self.text.extend_from_slice(b": ");

@@ -194,9 +194,9 @@ pub(super) async fn serve(
                 conn.io.request_is_over();
                 return Ended::Closed;
             }
-            After::Next(now) => {
+            After::Next(until) => {
                 conn.io.request_is_over();
-                conn.next(live, now);
+                conn.next(until);
             }
         }
     }
@@ -210,10 +210,10 @@ pub(super) async fn serve(
 }
 
 impl Conn<'_> {
-    /// Turns to the next request.
-    fn next(&mut self, live: &Live, now: Instant) {
+    /// Turns to the next request, which is awaited until then.
+    fn next(&mut self, until: Instant) {
         self.served = self.served.saturating_add(1);
-        self.alarm.set(now + live.pin().limits.idle_timeout);
+        self.alarm.set(until);
         if !self.inbox.is_empty() {
             self.io.header_is_at_hand(&self.inbox);
         }
