@@ -4,14 +4,15 @@
 //! with here.
 //!
 //! ```text
-//!  accept ─► PROXY header ─► address cap ─► TLS ─► ClientIo ─┬► Pingora's loop   HTTP/1.1
-//!                                                            └► streams          HTTP/2
+//!  accept ─► PROXY header ─► address cap ─► TLS ─► ClientIo ─┬► the short way ◄─► long   HTTP/1.1
+//!                                                            └► streams                HTTP/2
 //! ```
 
 mod census;
 mod chatter;
 mod conduct;
 mod io;
+mod long;
 mod pace;
 mod progress;
 mod proxy_protocol;
@@ -27,7 +28,7 @@ use super::company::Fresh;
 use super::hot::{self, Ended};
 use crate::snapshot::{Door, Live};
 use crate::tls::{HandshakeError, Inbound};
-use pingora_core::apps::{HttpServerApp, ServerApp};
+use pingora_core::apps::HttpServerApp;
 use pingora_core::protocols::l4::socket::SocketAddr;
 use pingora_core::protocols::{ALPN, GetSocketDigest, Shutdown, Ssl, Stream};
 use pingora_core::server::ShutdownWatch;
@@ -41,6 +42,9 @@ use tokio::sync::watch;
 /// on its way there.
 const LAME_DUCK: Duration = Duration::from_secs(1);
 const LOOK_AGAIN: Duration = Duration::from_millis(20);
+
+/// Requests that Pingora serves on end where the short way could not serve any lately.
+const LONGEST_DETOUR: u32 = 64;
 
 /// The application behind a listener.
 pub struct Front {
@@ -121,23 +125,42 @@ impl Front {
     /// Serves a connection until it ends. `closing` turns true when the listener has closed.
     pub async fn serve(&self, stream: Stream, open: Open, closing: &ShutdownWatch) {
         match self.let_in(stream, open, closing).await {
-            Some((mut io, Version::Http1)) => {
-                if self.live.pin().hot_path {
-                    let parting = self.parting.subscribe();
-                    let ended = hot::serve(&mut io, &self.live, closing, parting).await;
-                    if ended == Ended::Closed {
-                        // one that takes nothing any more must not hold the connection
-                        let _ = tokio::time::timeout(LAME_DUCK, io.shutdown()).await;
-                        return;
-                    }
-                }
-                ServerApp::process_new(&self.proxy, Box::new(io), closing).await;
-            }
+            Some((io, Version::Http1)) => self.serve_one_by_one(io, closing).await,
             Some((mut io, Version::Http2)) => {
                 io.carries_streams();
                 streams::serve(&self.proxy, io, &self.live, closing).await;
             }
             None => {}
+        }
+    }
+
+    /// Serves one request after the other, the short way where that can be.
+    async fn serve_one_by_one(&self, io: ClientIo, closing: &ShutdownWatch) {
+        let mut io = io;
+        // how many requests Pingora is to serve before the next is tried on the short way
+        let mut detour = 1;
+        loop {
+            let tries = self.live.pin().hot_path;
+            if tries {
+                let before = io.served();
+                let parting = self.parting.subscribe();
+                let ended = hot::serve(&mut io, &self.live, closing, parting).await;
+                if ended == Ended::Closed {
+                    // one that takes nothing any more must not hold the connection
+                    let _ = tokio::time::timeout(LAME_DUCK, io.shutdown()).await;
+                    return;
+                }
+                if io.served() > before {
+                    detour = 1;
+                }
+            }
+            let least = if tries { detour } else { u32::MAX };
+            match long::serve(&self.proxy, io, least, closing).await {
+                Some(back) => io = back,
+                None => return,
+            }
+            // who gets nowhere there is not looked at twice for each request
+            detour = (detour * 2).min(LONGEST_DETOUR);
         }
     }
 

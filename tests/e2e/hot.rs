@@ -228,3 +228,62 @@ fn headers_may_come_byte_by_byte() {
     }
     gateway.wait_for_metric("stickfast_hot_path_requests_total", &[], 2.0);
 }
+
+#[test]
+fn a_connection_comes_back_from_pingora() {
+    let backend = Backend::start("b");
+    let gateway = gateway(&backend, "maxRequestsPerConnection: 30");
+    let mut wire = gateway.connect();
+    let mut ok = |request: &str| {
+        wire.write(request.as_bytes()).unwrap();
+        assert_eq!(wire.answer().unwrap().unwrap().status, 200);
+    };
+    ok(CHUNKED);
+    (0..3).for_each(|_| ok(&get("/")));
+    assert!((taken(&gateway) - 3.0).abs() < 0.5);
+    // one that was sent ahead is with Pingora already
+    wire.write(format!("{CHUNKED}{}", get("/")).as_bytes()).unwrap();
+    (0..2).for_each(|_| assert_eq!(wire.answer().unwrap().unwrap().status, 200));
+    wire.write(get("/").repeat(30).as_bytes()).unwrap();
+    let rest = String::from_utf8(wire.rest().unwrap()).unwrap();
+    assert_eq!(rest.matches("HTTP/1.1 200").count(), 24, "30 in all");
+    assert!((taken(&gateway) - 27.0).abs() < 0.5);
+}
+
+#[test]
+fn a_connection_that_came_back_may_be_idle_for_as_long_as_any() {
+    let backend = Backend::start("b");
+    let gateway = gateway(&backend, "idleTimeout: 300ms, headerTimeout: 1h");
+    let mut wire = gateway.connect();
+    wire.write(CHUNKED.as_bytes()).unwrap();
+    assert_eq!(wire.answer().unwrap().unwrap().status, 200);
+    assert_eq!(wire.rest().unwrap(), b"", "it ends");
+}
+
+#[test]
+fn a_header_that_is_refused_is_read_to_its_end() {
+    let backend = Backend::start("b");
+    let gateway = gateway(&backend, "maxHeaderBytes: 16KB");
+    let mut wire = gateway.connect();
+    wire.write(get("/").as_bytes()).unwrap();
+    assert_eq!(wire.answer().unwrap().unwrap().status, 200);
+    wire.write(b"GET / HTTP/1.1\r\nHost: app.test\r\n").unwrap();
+    for _ in 0..400 {
+        wire.write(format!("X-Long: {}\r\n", "a".repeat(1000)).as_bytes()).unwrap();
+    }
+    assert_eq!(wire.answer().unwrap().unwrap().status, 431);
+    assert_eq!(wire.rest().unwrap(), b"", "an orderly end");
+}
+
+#[test]
+fn what_is_announced_without_a_length_keeps_no_promise() {
+    let backend = speaking("b", |mut stream| {
+        skip_head(&mut BufReader::new(stream.try_clone().unwrap()));
+        let _ = stream.write_all(b"HTTP/1.1 200 OK\r\n\r\nabc");
+    });
+    let gateway = Gateway::start(&Setup::of(&[&backend]));
+    let mut wire = gateway.connect();
+    wire.write(b"POST / HTTP/1.1\r\nHost: app.test\r\nContent-Length: 10\r\n\r\nab").unwrap();
+    let said = String::from_utf8(wire.rest().unwrap()).unwrap();
+    assert!(said.to_lowercase().contains("connection: close"), "{said}");
+}

@@ -1,6 +1,6 @@
 //! HTTP/2 from clients: what is the same as over HTTP/1.1, what is different, and what is bounded.
 
-use crate::harness::{Backend, Gateway, Http2, Request, Setup, until};
+use crate::harness::{Backend, Gateway, Http2, Page, Request, Setup, until};
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
@@ -225,4 +225,59 @@ fn a_request_that_names_no_host_is_refused() {
     });
     assert_eq!(backend.requests(), 0);
     assert_eq!(gateway.client().send(&Request::get("/")).status, 200);
+}
+
+fn taken(gateway: &Gateway) -> f64 {
+    gateway.metric("stickfast_hot_path_requests_total", &[])
+}
+
+#[test]
+fn plain_requests_go_the_short_way_and_others_beside_them() {
+    let backend = Backend::start("b");
+    let setup = setup(&[&backend]).option("limits: { maxConnectionsPerBackend: 2 }");
+    let gateway = Gateway::start(&setup);
+    let mut client = Http2::connect(gateway.address());
+    assert_eq!(client.send("POST", "/", &[], b"hello").status, 200);
+    assert_eq!(client.get("/", &[("te", "trailers")]).status, 200);
+    assert!(taken(&gateway) < 0.5);
+    assert_eq!(client.get("/", &[]).seen_fields("via"), ["2 stickfast"]);
+    assert!((taken(&gateway) - 1.0).abs() < 0.5);
+    // those that have to wait do so with Pingora
+    let answers = client.send_many(6, "/sleep/100", &[]);
+    assert!(answers.iter().all(|answer| answer.as_ref().is_ok_and(|answer| answer.status == 200)));
+    gateway.wait_for_metric("stickfast_active_requests", &[], 0.0);
+}
+
+#[test]
+fn one_who_leaves_or_takes_back_leaves_nothing_under_way() {
+    let backend = Backend::start("b");
+    let gateway = Gateway::start(&setup(&[&backend]));
+    let mut client = Http2::connect(gateway.address());
+    client.take_back("/sleep/10000", Duration::from_millis(50)).unwrap();
+    let line = gateway.access_of("/sleep/10000");
+    assert_eq!((&line["status"], &line["reason"]), (&0.into(), &"client-gone".into()));
+    gateway.wait_for_metric("stickfast_active_requests", &[], 0.0);
+    for _ in 0..5 {
+        client.start("/sleep/20000");
+    }
+    gateway.wait_for_metric("stickfast_active_requests", &[], 5.0);
+    drop(client);
+    gateway.wait_for_metric("stickfast_active_requests", &[], 0.0);
+    let line = gateway.access_of("/sleep/20000");
+    assert_eq!((&line["status"], &line["reason"]), (&0.into(), &"client-gone".into()));
+    assert!((taken(&gateway) - 6.0).abs() < 0.5);
+}
+
+#[test]
+fn an_answer_that_is_not_read_holds_up_no_other() {
+    let backend = Backend::start("b");
+    backend.shows("/large", Page::html(&"x".repeat(8 << 20)));
+    let gateway = Gateway::start(&setup(&[&backend]));
+    let mut client = Http2::connect(gateway.address());
+    let unread: Vec<_> = (0..3).map(|_| client.send_unread("/large", b"")).collect();
+    assert!((0..20).all(|_| client.get("/", &[]).status == 200));
+    let read = client.get("/large", &[]);
+    assert_eq!((read.status, read.body.len()), (200, 8 << 20));
+    drop(unread);
+    gateway.wait_for_metric("stickfast_active_requests", &[], 0.0);
 }

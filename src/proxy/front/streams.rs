@@ -5,10 +5,15 @@
 use super::conduct::Conduct;
 use super::io::ClientIo;
 use super::upload::Upload;
+use crate::model::clock;
 use crate::proxy::company::Fresh;
+use crate::proxy::decide::Familiar;
 use crate::proxy::finish::Unfinished;
+use crate::proxy::hot::{self, Alarm, Visit};
 use crate::proxy::{Gateway, Refusal};
 use crate::snapshot::{Limits, Live};
+use futures_util::stream::FuturesUnordered;
+use futures_util::{FutureExt, StreamExt};
 use h2::Reason;
 use parking_lot::Mutex;
 use pingora::http::RequestHeader;
@@ -20,7 +25,10 @@ use pingora_core::protocols::http::v2::server::{
 use pingora_core::protocols::{Digest, GetProxyDigest, GetSocketDigest, GetTimingDigest, Ssl};
 use pingora_core::server::ShutdownWatch;
 use pingora_proxy::{HttpProxy, Session};
+use std::future::poll_fn;
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
+use std::task::{Poll, ready};
 use std::time::Duration;
 use tokio::sync::{Notify, watch};
 
@@ -48,6 +56,8 @@ pub(in crate::proxy) struct Streams {
 struct Shared {
     /// The binding that the first request without a key was given.
     fresh: Mutex<Option<Fresh>>,
+    /// The cookies of the last request on the short way.
+    familiar: Mutex<Familiar>,
     conduct: Mutex<Conduct>,
     /// Wakes the loop when the client is to be sent away.
     unfair: Notify,
@@ -62,6 +72,16 @@ impl Streams {
     /// The binding that an earlier request without a key was given.
     pub(in crate::proxy) fn fresh(&self) -> Option<Fresh> {
         self.shared.fresh.lock().clone()
+    }
+
+    /// The same, where it may be set anew.
+    pub(in crate::proxy) fn with_fresh<T>(&self, ask: impl FnOnce(&mut Option<Fresh>) -> T) -> T {
+        ask(&mut self.shared.fresh.lock())
+    }
+
+    /// What is known of cookies.
+    pub(in crate::proxy) fn with_familiar<T>(&self, ask: impl FnOnce(&mut Familiar) -> T) -> T {
+        ask(&mut self.shared.familiar.lock())
     }
 
     /// Remembers it.
@@ -133,6 +153,66 @@ async fn carry_through<T>(exchange: impl Future<Output = T>, upload: &Upload, li
     }
 }
 
+/// How a stream on the short way has ended: see [`hot::serve_stream`].
+type Ended = std::thread::Result<(Option<HttpSession>, Alarm)>;
+
+/// Those on the short way. They are served in the task of their connection: what is ready of them goes
+/// out at once, in the order in which it came.
+struct Short<F> {
+    under_way: FuturesUnordered<F>,
+    /// Left by those that have ended.
+    alarms: Vec<Alarm>,
+}
+
+impl<F: Future<Output = Ended>> Short<F> {
+    /// Carries on with all of them; ready with one that turns out to be for Pingora, or when all are done.
+    async fn carry_on(&mut self) -> Option<HttpSession> {
+        poll_fn(|cx| {
+            while let Some(ended) = ready!(self.under_way.poll_next_unpin(cx)) {
+                // one that panics is reset, and takes nobody with it
+                let Ok((handed_back, alarm)) = ended else { continue };
+                self.alarms.push(alarm);
+                if handed_back.is_some() {
+                    return Poll::Ready(handed_back);
+                }
+            }
+            Poll::Ready(None)
+        })
+        .await
+    }
+}
+
+/// What serves the streams of one connection.
+struct Server<'s> {
+    proxy: &'s Arc<HttpProxy<Gateway>>,
+    live: &'s Arc<Live>,
+    shutdown: &'s ShutdownWatch,
+    shared: Arc<Shared>,
+    /// Each request that Pingora serves holds a receiver.
+    busy: watch::Sender<()>,
+}
+
+impl Server<'_> {
+    /// Has Pingora serve a stream, in a task of its own.
+    fn spawn(&self, mut session: HttpSession) {
+        let upload = (!session.is_body_done()).then(Arc::<Upload>::default);
+        let streams = Streams { shared: Arc::clone(&self.shared), upload: upload.clone() };
+        introduce(session.req_header_mut(), streams);
+        let (proxy, live) = (Arc::clone(self.proxy), Arc::clone(self.live));
+        let shutdown = self.shutdown.clone();
+        let busy = self.busy.subscribe();
+        tokio::spawn(async move {
+            let session = ServerSession::new_http2(session);
+            let exchange = proxy.process_new_http(session, &shutdown);
+            match upload {
+                Some(upload) => carry_through(exchange, &upload, &live).await,
+                None => drop(exchange.await),
+            }
+            drop(busy);
+        });
+    }
+}
+
 /// Serves all requests of a connection. Ends when both sides are through, or the client is sent
 /// away.
 pub(super) async fn serve(
@@ -141,6 +221,31 @@ pub(super) async fn serve(
     live: &Arc<Live>,
     shutdown: &ShutdownWatch,
 ) {
+    let shared = Arc::new(Shared::default());
+    let (busy, _) = watch::channel(());
+    let server = Server { proxy, live, shutdown, shared, busy };
+    let siblings = Streams { shared: Arc::clone(&server.shared), upload: None };
+    let (peer, tls, closing) = (io.peer(), io.get_ssl_digest(), shutdown.clone());
+    let visit = Arc::new(Visit { peer, tls, closing, siblings });
+    let begin = |session, alarm| {
+        let served = hot::serve_stream(session, Arc::clone(&visit), alarm, Arc::clone(live));
+        AssertUnwindSafe(served).catch_unwind()
+    };
+    let mut short = Short { under_way: FuturesUnordered::new(), alarms: Vec::new() };
+    // it is bounded by the streams there may be, each of which stops now and then
+    tokio::task::unconstrained(accept(&server, io, &mut short, begin)).await;
+    // they learn that their client has left
+    while short.under_way.next().await.is_some() {}
+}
+
+/// Takes the requests of a connection up as they come, and carries those on the short way on.
+async fn accept<F: Future<Output = Ended>>(
+    server: &Server<'_>,
+    io: ClientIo,
+    short: &mut Short<F>,
+    begin: impl Fn(HttpSession, Alarm) -> F,
+) {
+    let Server { live, shutdown, shared, busy, .. } = server;
     let digest = Arc::new(Digest {
         ssl_digest: io.get_ssl_digest(),
         timing_digest: io.get_timing_digest(),
@@ -152,10 +257,7 @@ pub(super) async fn serve(
     let Ok(mut connection) = server::handshake(Box::new(io), Some(options(&limits))).await else {
         return;
     };
-    let shared = Arc::new(Shared::default());
-    // each request holds a receiver
-    let (busy, _) = watch::channel(());
-    let mut stopping = shutdown.clone();
+    let mut stopping = (*shutdown).clone();
     let (mut leaving, mut requests, mut malformed) = (false, 0_u32, 0_usize);
     if *stopping.borrow_and_update() {
         connection.graceful_shutdown();
@@ -179,8 +281,14 @@ pub(super) async fn serve(
                 let _ = tokio::time::timeout(FAREWELL, farewell).await;
                 return;
             }
+            session = short.carry_on(), if !short.under_way.is_empty() => {
+                if let Some(session) = session {
+                    server.spawn(session);
+                }
+                continue;
+            }
             accepted = HttpSession::from_h2_conn(&mut connection, Arc::clone(&digest)) => accepted,
-            () = idle(&busy, patience) => {
+            () = idle(busy, patience), if short.under_way.is_empty() => {
                 if leaving {
                     return;
                 }
@@ -190,28 +298,20 @@ pub(super) async fn serve(
             }
         };
         match accepted {
-            Ok(Some(H2Accept::Session(mut session))) => {
+            Ok(Some(H2Accept::Session(session))) => {
                 begun.note();
                 requests += 1;
                 if limits.max_requests.is_some_and(|most| requests >= most) && !leaving {
                     connection.graceful_shutdown();
                     leaving = true;
                 }
-                let upload = (!session.is_body_done()).then(Arc::<Upload>::default);
-                let streams = Streams { shared: Arc::clone(&shared), upload: upload.clone() };
-                introduce(session.req_header_mut(), streams);
-                let (proxy, live) = (Arc::clone(proxy), Arc::clone(live));
-                let shutdown = shutdown.clone();
-                let busy = busy.subscribe();
-                tokio::spawn(async move {
-                    let session = ServerSession::new_http2(session);
-                    let exchange = proxy.process_new_http(session, &shutdown);
-                    match upload {
-                        Some(upload) => carry_through(exchange, &upload, &live).await,
-                        None => drop(exchange.await),
-                    }
-                    drop(busy);
-                });
+                if session.is_body_done() && live.pin().hot_path {
+                    let alarm =
+                        short.alarms.pop().unwrap_or_else(|| Alarm::new(clock::monotonic_now()));
+                    short.under_way.push(begin(session, alarm));
+                } else {
+                    server.spawn(session);
+                }
             }
             Ok(Some(H2Accept::Rejected)) => {
                 live.metrics.refused("bad-request");

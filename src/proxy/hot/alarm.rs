@@ -7,7 +7,7 @@ use tokio::time::Sleep;
 
 /// The one deadline of a connection.
 #[derive(Debug)]
-pub(super) struct Alarm {
+pub(in crate::proxy) struct Alarm {
     at: Instant,
     /// Goes off no later than that; when it is early, it is set anew.
     sleep: Option<Pin<Box<Sleep>>>,
@@ -15,7 +15,7 @@ pub(super) struct Alarm {
 
 impl Alarm {
     /// None that is met soon.
-    pub(super) fn new(now: Instant) -> Self {
+    pub(in crate::proxy) fn new(now: Instant) -> Self {
         Self { at: now + Duration::from_hours(1), sleep: None }
     }
 

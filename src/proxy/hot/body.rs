@@ -50,15 +50,26 @@ impl Body {
 
     /// Takes in what was read.
     pub(super) fn take(&mut self, read: &[u8]) -> Result<Part, Malformed> {
-        match self {
+        self.take_to(read, |_| ())
+    }
+
+    /// Takes in what was read; `data` gets what of it is no framing, piece after piece.
+    pub(super) fn take_to(
+        &mut self,
+        read: &[u8],
+        mut data: impl FnMut(&[u8]),
+    ) -> Result<Part, Malformed> {
+        let length = match self {
             Self::Length(left) => {
                 let length = usize::try_from(*left).unwrap_or(usize::MAX).min(read.len());
                 *left -= length as u64;
-                Ok(Part { length, payload: length })
+                length
             }
-            Self::Chunks(chunks) => chunks.take(read),
-            Self::Rest => Ok(Part { length: read.len(), payload: read.len() }),
-        }
+            Self::Chunks(chunks) => return chunks.take(read, data),
+            Self::Rest => read.len(),
+        };
+        data(read.get(..length).unwrap_or_default());
+        Ok(Part { length, payload: length })
     }
 
     /// Whether all of it has come.
@@ -144,7 +155,7 @@ enum At {
 }
 
 impl Chunks {
-    fn take(&mut self, read: &[u8]) -> Result<Part, Malformed> {
+    fn take(&mut self, read: &[u8], mut data: impl FnMut(&[u8])) -> Result<Part, Malformed> {
         let mut part = Part { length: 0, payload: 0 };
         while let Some(rest) = read.get(part.length..).filter(|rest| !rest.is_empty()) {
             if self.at == At::End {
@@ -153,6 +164,7 @@ impl Chunks {
             if self.at == At::Data {
                 let length = usize::try_from(self.left).unwrap_or(usize::MAX).min(rest.len());
                 self.left -= length as u64;
+                data(rest.get(..length).unwrap_or_default());
                 part.length += length;
                 part.payload += length;
                 if self.left == 0 {

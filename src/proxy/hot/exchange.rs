@@ -1,7 +1,8 @@
 //! One plain request and its response.
 
 use super::Conn;
-use super::head::{self, Inbound};
+use super::client::Client;
+use super::head::Inbound;
 use super::links::connect;
 use super::relay::Link;
 use super::upload::Upload;
@@ -67,22 +68,26 @@ impl<'e, 'c> Exchange<'e, 'c> {
             return After::NotOurs;
         }
         let has_body = self.request.body > 0;
-        let Conn { peer, tls, familiar, .. } = &mut *self.conn;
-        let origin = Origin { peer: *peer, tls: tls.clone(), has_body, familiar: Some(familiar) };
-        let received = receive::receive(&mut self.request, origin, &mut self.ctx, self.live);
+        let (request, ctx, live) = (&mut self.request, &mut self.ctx, self.live);
+        let (peer, tls) = (self.conn.peer, self.conn.tls.clone());
+        let received = self.conn.with_familiar(|familiar| {
+            let origin = Origin { peer, tls, has_body, familiar: Some(familiar) };
+            receive::receive(request, origin, ctx, live)
+        });
         let snapshot = Arc::clone(&self.ctx.snapshot);
         let rule = self.ctx.rule.and_then(|at| snapshot.rule(at));
         if rule.is_some_and(|rule| !is_plain(rule)) || !is_plain_for(&snapshot) {
             return After::NotOurs;
         }
-        self.conn.io.header_is_complete();
+        self.conn.client.header_is_complete();
         let more = snapshot.limits.max_requests.is_none_or(|most| self.conn.served + 1 < most);
         self.keeps &= more;
         let done = match (received, rule) {
             (Ok(()), Some(rule)) => match self.serve(rule).await {
                 Ok(Served::Whole) => Ok(()),
                 Ok(Served::NotOurs) => {
-                    self.conn.io.header_is_at_hand(&self.conn.inbox);
+                    let Conn { client, inbox, .. } = &mut *self.conn;
+                    client.header_is_at_hand(inbox);
                     return After::NotOurs;
                 }
                 Err(error) => {
@@ -104,6 +109,9 @@ impl<'e, 'c> Exchange<'e, 'c> {
         let now = clock::monotonic_now();
         let took = now.saturating_duration_since(self.ctx.arrived);
         let outcome = Outcome { status: self.status, bytes: self.bytes, took };
+        if let Client::Stream(stream) = &self.conn.client {
+            stream.siblings().note_end(self.ctx.refusal == Some(Refusal::ClientGone), took);
+        }
         finish::record(&self.request, outcome, &self.ctx, self.live);
         if self.keeps { After::Next(now + snapshot.limits.idle_timeout) } else { After::Close }
     }
@@ -113,11 +121,11 @@ impl<'e, 'c> Exchange<'e, 'c> {
         loop {
             let same = self.ctx.once_more.take().and_then(|_| self.ctx.seat.take());
             self.ctx.seat = None;
-            let (header, ctx) = (&self.request, &mut self.ctx);
-            let fresh = &mut self.conn.fresh;
+            let (header, ctx, live) = (&self.request, &mut self.ctx, self.live);
+            let conn = &mut *self.conn;
             let once_more = same.is_some();
             let step = same.map_or_else(
-                || choose::at_once(header, fresh, ctx, rule, self.live),
+                || conn.with_fresh(|fresh| choose::at_once(header, fresh, ctx, rule, live)),
                 |seat| Ok(Step::Seated(seat)),
             );
             let seat = match step {
@@ -183,14 +191,12 @@ impl<'e, 'c> Exchange<'e, 'c> {
         let (mut header, body) = answer::compose(&self.request, &mut self.ctx, refusal, status)?;
         header.insert_header(DATE, date::get_cached_date())?;
         header.insert_header(CONNECTION, self.connection())?;
-        self.conn.out.clear();
-        head::write_answer(&header, &mut self.conn.out);
+        let body = if *self.request.method() == Method::HEAD { "" } else { &body };
+        let Conn { client, out, .. } = &mut *self.conn;
+        client.answer(header, out, body.is_empty())?;
         self.status = status;
-        if *self.request.method() == Method::HEAD {
-            return self.send(&[], false).await;
-        }
         self.bytes += body.len() as u64;
-        self.send(body.as_bytes(), false).await
+        self.send(body.as_bytes(), false, true).await
     }
 }
 

@@ -5,9 +5,10 @@ use super::lines::Lines;
 use crate::model::Fields;
 use crate::proxy::message::{Message, Request, Response};
 use bytes::BufMut;
-use http::{HeaderName, Method, StatusCode, Version};
+use http::header::{COOKIE, HOST};
+use http::{HeaderName, HeaderValue, Method, StatusCode, Version};
 use httparse::{Header, ParserConfig, Status};
-use pingora::http::ResponseHeader;
+use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::{Error, ErrorType, Result};
 use std::mem::MaybeUninit;
 use std::ops::Range;
@@ -16,6 +17,9 @@ use std::ops::Range;
 const FIELDS: usize = 64;
 /// Fields that a backend may send, as in Pingora.
 const BACKEND_FIELDS: usize = 256;
+
+/// Room for the header of a request of HTTP/2; most need no more.
+const STREAM: usize = 512;
 
 /// What was read so far.
 #[allow(clippy::large_enum_variant, reason = "it is taken apart at once")]
@@ -31,6 +35,8 @@ pub(super) enum Head {
 /// A plain request.
 pub(super) struct Inbound {
     method: Method,
+    /// How the client speaks.
+    version: Version,
     /// Path and query.
     target: String,
     /// Bytes of the path.
@@ -86,14 +92,54 @@ pub(super) fn request(bytes: &[u8]) -> Head {
     let Some(head) = bytes.get(..length) else { return Head::Odd };
     let lines = lines(head, parsed.headers);
     let (target, path) = (target.to_owned(), path_of(target));
-    Head::Whole(Inbound { method, target, path, lines, length, body, keeps })
+    let version = Version::HTTP_11;
+    Head::Whole(Inbound { method, version, target, path, lines, length, body, keeps })
+}
+
+/// A request of HTTP/2 without a body, if it is plain; `None`: not for here. It is written as HTTP/1.1
+/// has it, with one host and one line of cookies (RFC 9113 §8.2.3, §8.3.1), and read as any, so that what
+/// is odd there is odd here.
+pub(super) fn of_stream(header: &RequestHeader) -> Option<Inbound> {
+    let host = header.uri.authority()?.as_str();
+    let target = header.uri.path_and_query()?.as_str();
+    let mut text = Vec::with_capacity(STREAM);
+    for part in [header.method.as_str(), " ", target, " HTTP/1.1\r\nHost: ", host, "\r\n"] {
+        text.extend_from_slice(part.as_bytes());
+    }
+    for (name, value) in header.headers.iter().filter(|(name, _)| !is_told_once(name)) {
+        for part in [name.as_str().as_bytes(), b": ", value.as_bytes(), b"\r\n"] {
+            text.extend_from_slice(part);
+        }
+    }
+    let mut before: &[u8] = b"cookie: ";
+    for value in header.headers.get_all(COOKIE) {
+        text.extend_from_slice(before);
+        text.extend_from_slice(value.as_bytes());
+        before = b"; ";
+    }
+    if before.len() == 2 {
+        text.extend_from_slice(b"\r\n");
+    }
+    text.extend_from_slice(b"\r\n");
+    match self::request(&text) {
+        Head::Whole(request) if request.keeps && request.body == 0 => {
+            Some(Inbound { version: Version::HTTP_2, ..request })
+        }
+        Head::Whole(_) | Head::Partial | Head::Odd => None,
+    }
+}
+
+fn is_told_once(name: &HeaderName) -> bool {
+    *name == HOST || *name == COOKIE
 }
 
 /// Whether every byte of a path and query is one that needs no second look (RFC 3986, and what
 /// browsers send besides).
 fn is_target(target: &str) -> bool {
     let usual = |byte: u8| matches!(byte, b'!' | b'$'..=b';' | b'=' | b'?'..=b'[' | b']' | b'_' | b'a'..=b'z' | b'|' | b'~');
-    target.starts_with('/') && target.bytes().all(usual)
+    let (path, query) = target.split_at(path_of(target));
+    let in_query = |byte: u8| usual(byte) || matches!(byte, b'\\' | b'^' | b'`' | b'{' | b'}');
+    target.starts_with('/') && path.bytes().all(usual) && query.bytes().all(in_query)
 }
 
 /// How long its path is.
@@ -195,7 +241,7 @@ impl Request for Inbound {
     }
 
     fn version(&self) -> Version {
-        Version::HTTP_11
+        self.version
     }
 
     fn raw_target(&self) -> &[u8] {
@@ -310,6 +356,22 @@ pub(super) fn write_response(response: &Outbound, out: &mut Vec<u8>) {
     out.extend_from_slice(b"\r\n");
     response.lines.write(out);
     out.extend_from_slice(b"\r\n");
+}
+
+/// A response as it goes to a client of HTTP/2.
+pub(super) fn to_stream(response: &Outbound) -> Result<ResponseHeader> {
+    let fields = response.lines.each();
+    let mut header = ResponseHeader::build_no_case(response.status, Some(fields.size_hint().0))?;
+    for (name, value) in fields {
+        let name = HeaderName::from_bytes(name).map_err(|why| {
+            Error::because(ErrorType::InvalidHTTPHeader, "no name of a field", why).into_up()
+        })?;
+        let value = HeaderValue::from_bytes(value).map_err(|why| {
+            Error::because(ErrorType::InvalidHTTPHeader, "no value of a field", why).into_up()
+        })?;
+        header.append_header(name, value)?;
+    }
+    Ok(header)
 }
 
 /// Writes an answer of our own.

@@ -41,7 +41,12 @@ pub(super) async fn write_all<W: AsyncWrite + Unpin>(
 ) -> io::Result<()> {
     // a stream may take all of it and pass on nothing yet, so that it has to be flushed in time too
     let first = poll_fn(|cx| {
-        let written = match Pin::new(&mut *to).poll_write(cx, bytes) {
+        let written = if bytes.is_empty() {
+            Poll::Ready(Ok(0))
+        } else {
+            Pin::new(&mut *to).poll_write(cx, bytes)
+        };
+        let written = match written {
             Poll::Ready(Ok(written)) => written,
             Poll::Ready(Err(why)) => return Poll::Ready(Err(why)),
             Poll::Pending => return Poll::Ready(Ok((0, false))),

@@ -1,16 +1,17 @@
-//! The short way: requests that need nothing special, served on the client's connection and one to
-//! the backend, without Pingora between. It asks the same functions as Pingora's hooks do
+//! The short way: requests that need nothing special, served on the client's connection, or a stream of
+//! it, and one to the backend, without Pingora between. It asks the same functions as Pingora's hooks do
 //! (`receive`, `choose`, `sign`, `respond`, `fail`, `answer`, `finish`); what it cannot do it leaves to them
 //! before anything is used up.
 //!
 //! ```text
 //!  ClientIo ─► head: plain? ─┬► exchange: receive ─► choose ─► relay: wire ─► respond ─► body ─► finish ─┐
-//!      ▲                     └► Pingora, with every byte that was read                                   │
+//!      ▲                     └► Pingora, with every byte that was read ──────────────────────────────────┤
 //!      └─────────────────────────────────────────────────────────────────────────────────────────────────┘
 //! ```
 
 mod alarm;
 mod body;
+mod client;
 mod exchange;
 mod head;
 mod lines;
@@ -19,8 +20,12 @@ mod parting;
 mod relay;
 mod scratch;
 mod seek;
+mod stream;
 mod trouble;
 mod upload;
+
+pub(super) use alarm::Alarm;
+pub(super) use stream::{Visit, serve_stream};
 
 use super::answer::{LINGER, LINGER_BYTES};
 use super::company::Fresh;
@@ -28,23 +33,21 @@ use super::decide::Familiar;
 use super::front::ClientIo;
 use crate::model::clock;
 use crate::snapshot::Live;
-use alarm::Alarm;
+use client::Client;
 use exchange::{After, Exchange};
 use head::Head;
 use parting::Parting;
+use pingora_core::protocols::Ssl;
 use pingora_core::protocols::tls::SslDigest;
-use pingora_core::protocols::{Shutdown, Ssl};
 use pingora_core::server::ShutdownWatch;
 use scratch::Scratch;
 use seek::Seek;
 use std::future::poll_fn;
 use std::io;
 use std::net::IpAddr;
-use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Instant;
-use tokio::io::{AsyncRead, ReadBuf};
 use tokio::sync::watch;
 
 /// What is read of a connection before any of it is used: the longest header.
@@ -63,7 +66,7 @@ pub(super) enum Ended {
 
 /// A client's connection.
 pub(super) struct Conn<'c> {
-    io: &'c mut ClientIo,
+    client: Client<'c>,
     peer: IpAddr,
     tls: Option<Arc<SslDigest>>,
     /// What was read and is not used up.
@@ -92,18 +95,27 @@ impl Conn<'_> {
     /// Reads what there is; `Ok(0)`: the client has left.
     fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
         let mut scratch = Scratch::take();
-        let read = self.poll_fill(cx, &mut scratch);
+        let read = self.client.poll_fill(cx, &mut scratch);
         if let Poll::Ready(Ok(read)) = read {
             self.inbox.extend_from_slice(scratch.get(..read).unwrap_or_default());
         }
         read
     }
 
-    /// Reads what there is, past the inbox.
-    fn poll_fill(&mut self, cx: &mut Context<'_>, to: &mut [u8]) -> Poll<io::Result<usize>> {
-        let mut buffer = ReadBuf::new(to);
-        let read = Pin::new(&mut *self.io).poll_read(cx, &mut buffer);
-        read.map_ok(|()| buffer.filled().len())
+    /// The binding that an earlier request without a key was given.
+    fn with_fresh<T>(&mut self, ask: impl FnOnce(&mut Option<Fresh>) -> T) -> T {
+        match &self.client {
+            Client::Connection(_) => ask(&mut self.fresh),
+            Client::Stream(stream) => stream.siblings().with_fresh(ask),
+        }
+    }
+
+    /// The cookies of the last request.
+    fn with_familiar<T>(&mut self, ask: impl FnOnce(&mut Familiar) -> T) -> T {
+        match &self.client {
+            Client::Connection(_) => ask(&mut self.familiar),
+            Client::Stream(stream) => stream.siblings().with_familiar(ask),
+        }
     }
 
     /// More of the next request; `false` when none is to come.
@@ -127,7 +139,7 @@ impl Conn<'_> {
             return;
         }
         let rest = async {
-            self.io.shutdown().await;
+            self.client.shutdown().await;
             let mut left = LINGER_BYTES;
             while left > 0 && poll_fn(|cx| self.poll_read(cx)).await.is_ok_and(|read| read > 0) {
                 left = left.saturating_sub(self.inbox.len());
@@ -165,12 +177,16 @@ pub(super) async fn serve(
     let now = clock::monotonic_now();
     io.is_on_the_short_way();
     let (peer, tls) = (io.peer(), io.get_ssl_digest());
+    let (fresh, served) = (io.fresh(), io.served());
+    let client = Client::Connection(io);
     let (inbox, out) = (Vec::new(), Vec::new());
-    let alarm = Alarm::new(now);
-    let (fresh, familiar) = (None, Familiar::default());
-    let (served, owes_body) = (0, false);
+    let mut alarm = Alarm::new(now);
+    if served > 0 {
+        alarm.set(now + live.pin().limits.idle_timeout);
+    }
+    let (familiar, owes_body) = (Familiar::default(), false);
     let mut conn =
-        Conn { io, peer, tls, inbox, out, alarm, fresh, familiar, served, owes_body, closing };
+        Conn { client, peer, tls, inbox, out, alarm, fresh, familiar, served, owes_body, closing };
     let mut seek = Seek::default();
     loop {
         let due = seek.is_due(&conn.inbox);
@@ -181,6 +197,7 @@ pub(super) async fn serve(
                 if conn.more(&mut parting).await {
                     continue;
                 }
+                conn.part().await;
                 return Ended::Closed;
             }
             Head::Partial | Head::Odd => break,
@@ -191,21 +208,23 @@ pub(super) async fn serve(
             After::Close => {
                 // what it sends now is no header
                 conn.part().await;
-                conn.io.request_is_over();
+                conn.client.request_is_over();
                 return Ended::Closed;
             }
             After::Next(until) => {
-                conn.io.request_is_over();
+                conn.client.request_is_over();
                 conn.next(until);
             }
         }
     }
-    if let Some(fresh) = conn.fresh.take() {
-        conn.io.set_fresh(fresh);
+    let Conn { client, fresh, served, inbox, .. } = conn;
+    if let Client::Connection(io) = client {
+        if let Some(fresh) = fresh {
+            io.set_fresh(fresh);
+        }
+        io.has_served(served);
+        io.put_back(inbox);
     }
-    conn.io.has_served(conn.served);
-    let unused = std::mem::take(&mut conn.inbox);
-    conn.io.put_back(unused);
     Ended::NotOurs
 }
 
@@ -215,7 +234,7 @@ impl Conn<'_> {
         self.served = self.served.saturating_add(1);
         self.alarm.set(until);
         if !self.inbox.is_empty() {
-            self.io.header_is_at_hand(&self.inbox);
+            self.client.header_is_at_hand(&self.inbox);
         }
     }
 }

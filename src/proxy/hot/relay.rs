@@ -1,10 +1,10 @@
 //! One try: the request to a backend, and what it says to the client.
 
 use super::Conn;
-use super::body::{self, Body};
+use super::body::{self, Body, Part};
 use super::exchange::Exchange;
 use super::head::{self, Outbound};
-use super::links::{write_all, write_both};
+use super::links::write_all;
 use super::scratch::Scratch;
 use super::seek::Seek;
 use super::trouble::{
@@ -19,7 +19,7 @@ use crate::proxy::{answer, respond, sign};
 use crate::snapshot::{Rule, Timeouts};
 use http::header::{CONNECTION, CONTENT_LENGTH, DATE, TRANSFER_ENCODING};
 use http::{StatusCode, Version};
-use pingora::{Error, ErrorType, Result};
+use pingora::Result;
 use pingora_core::protocols::http::date;
 use std::future::poll_fn;
 use std::io::{self, Write as _};
@@ -36,9 +36,6 @@ const AHEAD: usize = 64 * 1024;
 
 /// Pieces of a body that are passed on before others get their turn.
 const TURN: u32 = 16;
-
-/// Up to so many bytes, a header and what follows it are put together to be written.
-const JOINED: usize = 16 * 1024;
 
 /// How a connection to a backend was come by.
 #[derive(Clone, Copy)]
@@ -62,16 +59,18 @@ impl Exchange<'_, '_> {
         conn.out.extend_from_slice(self.upload.first(&conn.inbox));
         conn.alarm.set(since + timeouts.read);
         write_all(&mut wire, &conn.out, timeouts.write).await.map_err(upstream_write)?;
+        conn.out.clear();
         let mut inflow = Inflow::default();
         let mut response = loop {
             let mut response = self.head(&mut wire, &mut inflow, timeouts).await?;
             if !answer::is_interim(&response) {
                 break response;
             }
-            self.respond(&mut response, rule)?;
-            self.conn.out.clear();
-            head::write_response(&response, &mut self.conn.out);
-            self.send(&[], false).await?;
+            if !self.conn.client.is_stream() {
+                self.respond(&mut response, rule)?;
+                self.say(&response, false)?;
+                self.send(&[], false, false).await?;
+            }
             self.set_alarm(timeouts);
         };
         if response.status == StatusCode::SWITCHING_PROTOCOLS {
@@ -80,23 +79,24 @@ impl Exchange<'_, '_> {
         let last = body::last(self.request.method(), response.status, &response)
             .filter(|_| backend_keeps(&response));
         let (mut body, wraps) = self.frame(&mut response)?;
+        let last = last.filter(|_| !matches!(body, Body::Rest));
         let early = inflow.rest();
-        let part = body.take(early).map_err(malformed)?;
+        let part = self.take(&mut body, early)?;
         self.respond(&mut response, rule)?;
-        response.set(&DATE, date::get_cached_date().as_bytes())?;
         self.keeps &= (!matches!(body, Body::Rest) || wraps) && !self.conn.is_closing();
         // who leaves before it has read the request will not read the rest of it
         self.keeps &= last.is_some() || !self.upload.goes_on();
-        response.set(&CONNECTION, self.connection())?;
-        self.conn.out.clear();
-        head::write_response(&response, &mut self.conn.out);
-        self.status = response.status.as_u16();
-        self.bytes += part.payload as u64;
-        let mut piece = early.get(..part.length).unwrap_or_default();
+        if !self.conn.client.is_stream() {
+            response.set(&DATE, date::get_cached_date().as_bytes())?;
+            response.set(&CONNECTION, self.connection())?;
+        }
         let mut overread = part.length < early.len();
+        self.status = response.status.as_u16();
+        self.say(&response, part.payload == 0 && (body.is_whole() || overread))?;
+        let mut piece = self.as_it_is(early, part);
         let mut pieces = 0_u32;
         while !body.is_whole() && !overread {
-            self.send(piece, wraps).await?;
+            self.send(piece, wraps, false).await?;
             pieces = pieces.wrapping_add(1);
             if pieces.is_multiple_of(TURN) {
                 inflow.scratch = None;
@@ -109,24 +109,23 @@ impl Exchange<'_, '_> {
             if read.is_empty() && !matches!(body, Body::Rest) {
                 return Err(cut_off());
             }
-            let part = body.take(read).map_err(malformed)?;
-            self.bytes += part.payload as u64;
+            let part = self.take(&mut body, read)?;
             overread = part.length < read.len();
-            piece = read.get(..part.length).unwrap_or_default();
+            piece = self.as_it_is(read, part);
             if read.is_empty() {
                 break;
             }
         }
-        let last = last.filter(|_| !overread && !matches!(body, Body::Rest));
+        let last = last.filter(|_| !overread);
         let mut wire = Some(wire);
         if !self.upload.goes_on() {
             // the backend is through: what is left goes to the client
             self.give_back(wire.take(), last, member);
         }
-        self.send(piece, wraps).await?;
+        self.send(piece, wraps, true).await?;
         if wraps {
             self.conn.out.extend_from_slice(b"0\r\n\r\n");
-            self.send(&[], false).await?;
+            self.send(&[], false, true).await?;
         }
         let Some(mut wire) = wire else { return Ok(()) };
         // it has answered, and may want the rest of the request all the same
@@ -177,7 +176,8 @@ impl Exchange<'_, '_> {
         }
         self.signed = true;
         self.request.remove(&CONNECTION);
-        sign::sign(&mut self.request, Version::HTTP_11, self.conn.tls.as_deref(), &self.ctx)
+        let version = self.request.version();
+        sign::sign(&mut self.request, version, self.conn.tls.as_deref(), &self.ctx)
     }
 
     /// Makes a response ready for the client.
@@ -280,31 +280,44 @@ impl Exchange<'_, '_> {
         }
         let body = Body::of(self.request.method(), response.status, response);
         let body = body.map_err(malformed)?;
-        let wraps = body == Body::Rest && !response.has(&TRANSFER_ENCODING);
+        let frames = self.conn.client.is_stream() || response.has(&TRANSFER_ENCODING);
+        let wraps = body == Body::Rest && !frames;
         if wraps {
             response.set(&TRANSFER_ENCODING, b"chunked")?;
         }
         Ok((body, wraps))
     }
 
-    /// Sends what is to be sent, and a piece of the body behind it.
-    pub(super) async fn send(&mut self, piece: &[u8], wraps: bool) -> Result<()> {
+    /// Takes in what was read of the body.
+    fn take(&mut self, body: &mut Body, read: &[u8]) -> Result<Part> {
+        let Conn { client, out, .. } = &mut *self.conn;
+        let part = client.take(body, read, out).map_err(malformed)?;
+        self.bytes += part.payload as u64;
+        Ok(part)
+    }
+
+    /// What of that is passed on with its framing.
+    fn as_it_is<'r>(&self, read: &'r [u8], part: Part) -> &'r [u8] {
+        let piece = read.get(..part.length).filter(|_| !self.conn.client.is_stream());
+        piece.unwrap_or_default()
+    }
+
+    /// Has the header of a response sent with the next piece of its body; a stream may `end` with it.
+    fn say(&mut self, response: &Outbound, end: bool) -> Result<()> {
+        let Conn { client, out, .. } = &mut *self.conn;
+        client.say(response, out, end)
+    }
+
+    /// Sends what is to be sent, and a piece of the body behind it; with the last one a stream ends.
+    pub(super) async fn send(&mut self, piece: &[u8], wraps: bool, end: bool) -> Result<()> {
         let limit = self.ctx.snapshot.limits.body_timeout;
-        let Conn { io, out, .. } = &mut *self.conn;
+        let Conn { client, out, .. } = &mut *self.conn;
         if wraps && !piece.is_empty() {
             let _ = write!(out, "{:X}\r\n", piece.len());
             out.extend_from_slice(piece);
             out.extend_from_slice(b"\r\n");
         }
-        let behind = if wraps { &[] } else { piece };
-        let sent = if out.len() + behind.len() > JOINED {
-            write_both(&mut **io, out, behind, limit).await
-        } else {
-            out.extend_from_slice(behind);
-            write_all(&mut **io, out, limit).await
-        };
-        out.clear();
-        sent.map_err(|why| Error::because(ErrorType::WriteError, "to the client", why).into_down())
+        client.send(out, if wraps { &[] } else { piece }, end, limit).await
     }
 }
 

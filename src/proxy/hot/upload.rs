@@ -133,7 +133,7 @@ impl Upload {
                 continue;
             }
             let mut scratch = Scratch::take();
-            let read = match conn.poll_fill(cx, &mut scratch) {
+            let read = match conn.client.poll_fill(cx, &mut scratch) {
                 Poll::Ready(Ok(read)) if read > 0 => read,
                 Poll::Ready(_) => return Err(client_gone()),
                 Poll::Pending => return Ok((Step::ClientsTurn, moved)),

@@ -35,6 +35,35 @@ impl Case {
     }
 }
 
+/// One request of HTTP/2, and what the backend does.
+#[derive(Clone, Debug)]
+pub(super) struct Stream {
+    pub(super) method: &'static str,
+    pub(super) target: String,
+    pub(super) fields: Vec<(&'static str, String)>,
+    pub(super) body: &'static [u8],
+    pub(super) script: Script,
+}
+
+impl std::fmt::Display for Stream {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Script { says, leaves } = &self.script;
+        let says = String::from_utf8_lossy(says);
+        write!(
+            f,
+            "{} {} {:?}\nto {says:?}, leaves: {leaves}",
+            self.method, self.target, self.fields
+        )
+    }
+}
+
+impl Stream {
+    /// The request of that number, made up from a seed.
+    pub(super) fn of(seed: u64, number: usize) -> Self {
+        Dice(StdRng::seed_from_u64(seed)).stream(number)
+    }
+}
+
 struct Dice(StdRng);
 
 impl Dice {
@@ -71,6 +100,8 @@ impl Dice {
                 "/?",
                 "/a;b=c",
                 "/\"<>",
+                "/?q={x}&r=^`|\\[]",
+                "/{x}",
             ],
         );
         let version = self.often("HTTP/1.1", &["HTTP/1.0", "HTTP/1.2", "HTTP/2.0", "http/1.1", ""]);
@@ -198,6 +229,61 @@ impl Dice {
         // one that announces more than it sends would be waited for
         leaves |= framing == "Content-Length: 9";
         Script { says, leaves }
+    }
+
+    fn stream(&mut self, number: usize) -> Stream {
+        let methods = [
+            "GET", "GET", "GET", "GET", "HEAD", "HEAD", "POST", "DELETE", "OPTIONS", "TRACE", "FOO",
+        ];
+        let method = *methods.choose(&mut self.0).unwrap();
+        let target = self.often(
+            "/a/b?c=d",
+            &[
+                "/",
+                "//a",
+                "/a/../b",
+                "/%2e%2e/x",
+                "/%zz",
+                "/?",
+                "/a;b=c",
+                "/a|b",
+                "/a{b}",
+                "/?a=/../b",
+                "/?q={x}&r=`|",
+            ],
+        );
+        let mut fields = vec![("x-case", number.to_string())];
+        for _ in 0..self.0.random_range(0..5) {
+            let usual = [
+                ("accept", "*/*"),
+                ("user-agent", "test"),
+                ("cookie", "a=b; c=d"),
+                ("cookie", "STICKFAST-x=y"),
+                ("cookie", ""),
+                ("x-empty", ""),
+                ("x-odd", "\ta\t"),
+                ("host", "other.test"),
+                ("x-forwarded-for", "1.2.3.4"),
+                ("x-forwarded-proto", "https"),
+                ("x-affinity-failover", "no"),
+                ("x-request-id", "mine"),
+                ("via", "1.0 other"),
+                ("te", "trailers"),
+                ("trailer", "x-sum"),
+                ("expect", "100-continue"),
+                ("proxy-authorization", "x"),
+                ("content-length", "0"),
+                ("accept-encoding", "gzip"),
+                ("x-stickfast-reason", "no"),
+                ("x-same", "1"),
+                ("x-same", "2"),
+            ];
+            let (name, value) = *usual.choose(&mut self.0).unwrap();
+            fields.push((name, value.to_owned()));
+        }
+        let says_length = fields.iter().any(|(name, _)| *name == "content-length");
+        let body: &[u8] = if method == "POST" && !says_length { b"hello" } else { b"" };
+        Stream { method, target, fields, body, script: self.response() }
     }
 
     fn case(&mut self, number: usize) -> Case {
