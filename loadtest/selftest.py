@@ -68,11 +68,21 @@ class Verdicts(unittest.TestCase):
         self.assertEqual(len(list(load.failures("reload", {"stickfast, SIGHUP": rounds(1, failed=1)}))), 1)
 
     def test_targets_that_were_not_measured_are_not_reached(self):
-        self.assertEqual(report.target_table({}).count("| 0 | not measured |"), 2)
+        self.assertEqual(report.target_table({}).count("| 0 | not measured | |"), 2)
         known = {"sticky": entry({"stickfast": rounds(11), "haproxy": rounds(10)})}
         table = report.target_table(known)
-        self.assertIn("goal | 1.0× | 1.1× | **not yet** |", table)
-        self.assertIn("must | 1.2× | 1.1× | reached |", table)
+        self.assertIn("goal | 1.0× | 1.1× |  | **not yet** |", table)
+        self.assertIn("must | 1.2× | 1.1× |  | reached |", table)
+        known = {"sticky": entry({"stickfast": rounds(8, 9, 7, 11, 10, 12), "haproxy": rounds(*[10] * 6)})}
+        self.assertIn("goal | 1.0× | 0.95× | 0.7 and 1.2 | reached |", report.target_table(known))
+
+    def test_where_a_median_lies_is_told_by_ranks(self):
+        # the ranks that tables of the sign test give for 95 %
+        for count, low, high in ((6, 1, 6), (9, 2, 8), (15, 4, 12), (99, 40, 60)):
+            values = list(range(count, 0, -1))
+            self.assertEqual(report.between(values), (low, high), count)
+        for count in range(6):
+            self.assertIsNone(report.between(list(range(count))))
 
     def test_instructions_that_grew_by_more_than_three_percent_are_a_regression(self):
         baseline = {"instructions": {"sticky": 10_000}}
