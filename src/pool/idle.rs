@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 const KEPT: Duration = Duration::from_mins(1);
 
 /// Connections of one place.
-const MOST: usize = 512;
+const MOST: usize = 1024;
 
 /// Those to one backend.
 #[derive(Debug, Default)]

@@ -85,13 +85,14 @@ pub(super) fn request(bytes: &[u8]) -> Head {
         "OPTIONS" => Method::OPTIONS,
         _ => return Head::Odd,
     };
-    if !is_target(target) {
+    let path = path_of(target);
+    if !is_target(target, path) {
         return Head::Odd;
     }
     let Some((keeps, body)) = usual(parsed.headers) else { return Head::Odd };
     let Some(head) = bytes.get(..length) else { return Head::Odd };
     let lines = lines(head, parsed.headers);
-    let (target, path) = (target.to_owned(), path_of(target));
+    let target = target.to_owned();
     let version = Version::HTTP_11;
     Head::Whole(Inbound { method, version, target, path, lines, length, body, keeps })
 }
@@ -133,13 +134,15 @@ fn is_told_once(name: &HeaderName) -> bool {
     *name == HOST || *name == COOKIE
 }
 
-/// Whether every byte of a path and query is one that needs no second look (RFC 3986, and what
-/// browsers send besides).
-fn is_target(target: &str) -> bool {
+/// Whether every byte of a path of that length and the query behind it is one that needs no second look (RFC
+/// 3986, and what browsers send besides).
+fn is_target(target: &str, path: usize) -> bool {
     let usual = |byte: u8| matches!(byte, b'!' | b'$'..=b';' | b'=' | b'?'..=b'[' | b']' | b'_' | b'a'..=b'z' | b'|' | b'~');
-    let (path, query) = target.split_at(path_of(target));
     let in_query = |byte: u8| usual(byte) || matches!(byte, b'\\' | b'^' | b'`' | b'{' | b'}');
-    target.starts_with('/') && path.bytes().all(usual) && query.bytes().all(in_query)
+    let (path, query) = target.as_bytes().split_at(path);
+    path.first() == Some(&b'/')
+        && path.iter().copied().all(usual)
+        && query.iter().copied().all(in_query)
 }
 
 /// How long its path is.
@@ -257,11 +260,12 @@ impl Request for Inbound {
     }
 
     fn set_target(&mut self, target: &str) -> Result<()> {
-        if !is_target(target) {
+        let path = path_of(target);
+        if !is_target(target, path) {
             return Error::e_explain(ErrorType::InvalidHTTPHeader, "no path and query");
         }
         target.clone_into(&mut self.target);
-        self.path = path_of(target);
+        self.path = path;
         Ok(())
     }
 
