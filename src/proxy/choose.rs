@@ -132,14 +132,11 @@ async fn find_seat(
         match step? {
             Step::Seated(seat) => return Ok(seat),
             Step::WaitFor(member) => {
-                ctx.has_waited = true;
-                let seat = || Seat::take(&member);
-                let waiting = wait(For::Backend(&member), rule.service.room, seat);
-                if let Some(seat) = while_client_stays(session, waiting).await? {
+                if let Some(seat) = wait_for(&member, ctx, rule, leaves(session)).await? {
                     return Ok(seat);
                 }
             }
-            Step::WaitForAny => return queue(session, ctx, rule).await?.ok_or(Refusal::Full),
+            Step::WaitForAny => return queue(ctx, rule, leaves(session)).await,
         }
     }
 }
@@ -192,12 +189,25 @@ fn full(
     Ok(None)
 }
 
-/// Waits for any backend of the service.
-async fn queue(
-    session: &mut Session,
+/// Waits for the backend that the client is bound to, until it `leaves`; `None`: in vain, so that what is
+/// to come instead is to be chosen.
+pub(super) async fn wait_for(
+    member: &Arc<Member>,
     ctx: &mut Ctx,
     rule: &Rule,
+    leaves: impl Future<Output = ()>,
 ) -> std::result::Result<Option<Seat>, Refusal> {
+    ctx.has_waited = true;
+    let seat = || Seat::take(member);
+    while_client_stays(leaves, wait(For::Backend(member), rule.service.room, seat)).await
+}
+
+/// Waits for any backend of the service, until the client `leaves`.
+pub(super) async fn queue(
+    ctx: &mut Ctx,
+    rule: &Rule,
+    leaves: impl Future<Output = ()>,
+) -> std::result::Result<Seat, Refusal> {
     ctx.has_waited = true;
     let seat = || match decide::choose(wish(ctx, rule, &mut [0; 16])) {
         Choice::Bound(member) | Choice::Placed(member) | Choice::Panic(member) => {
@@ -211,32 +221,33 @@ async fn queue(
         Within::Any if ctx.tried.is_empty() => For::Anyone(crowd),
         Within::Any | Within::Rather(_) | Within::Only(_) => For::Some(crowd),
     };
-    while_client_stays(session, wait(whom, rule.service.room, seat)).await
+    let seat = while_client_stays(leaves, wait(whom, rule.service.room, seat)).await?;
+    seat.ok_or(Refusal::Full)
 }
 
-/// The seat that was waited for; ends at once when the client goes away. One whose body has not
-/// come cannot be watched: reading on would take the body.
-async fn while_client_stays(
-    session: &mut Session,
-    waiting: impl Future<Output = Waited>,
-) -> std::result::Result<Option<Seat>, Refusal> {
+/// Ready when the client of a session has gone away. One whose body has not come cannot be watched:
+/// reading on would take the body.
+async fn leaves(session: &mut Session) {
     let upgrade = session.is_upgrade_req();
     let client = session.as_downstream_mut();
-    let watched = !upgrade && client.is_body_done();
-    let gone = async {
-        if watched {
-            while client.read_body_or_idle(true).await.is_ok() {}
-        } else {
-            std::future::pending::<()>().await;
-        }
-    };
+    if upgrade || !client.is_body_done() {
+        return std::future::pending().await;
+    }
+    while client.read_body_or_idle(true).await.is_ok() {}
+}
+
+/// The seat that was waited for; ends at once when the client `leaves`.
+async fn while_client_stays(
+    leaves: impl Future<Output = ()>,
+    waiting: impl Future<Output = Waited>,
+) -> std::result::Result<Option<Seat>, Refusal> {
     tokio::select! {
         biased;
         waited = waiting => Ok(match waited {
             Waited::Seated(seat) => Some(seat),
             Waited::InVain | Waited::TooMany => None,
         }),
-        () = gone => Err(Refusal::ClientGone),
+        () = leaves => Err(Refusal::ClientGone),
     }
 }
 

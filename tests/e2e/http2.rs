@@ -242,7 +242,10 @@ fn plain_requests_go_the_short_way_and_others_beside_them() {
     assert!(taken(&gateway) < 0.5);
     assert_eq!(client.get("/", &[]).seen_fields("via"), ["2 stickfast"]);
     assert!((taken(&gateway) - 1.0).abs() < 0.5);
-    // those that have to wait do so with Pingora
+    // no trailers are asked for, but it is a call all the same
+    let call = client.get("/", &[("content-type", "application/grpc")]);
+    assert_eq!(call.status, 200);
+    assert!((taken(&gateway) - 1.0).abs() < 0.5);
     let answers = client.send_many(6, "/sleep/100", &[]);
     assert!(answers.iter().all(|answer| answer.as_ref().is_ok_and(|answer| answer.status == 200)));
     gateway.wait_for_metric("stickfast_active_requests", &[], 0.0);
@@ -280,4 +283,19 @@ fn an_answer_that_is_not_read_holds_up_no_other() {
     assert_eq!((read.status, read.body.len()), (200, 8 << 20));
     drop(unread);
     gateway.wait_for_metric("stickfast_active_requests", &[], 0.0);
+}
+
+#[test]
+fn one_whose_first_backend_refuses_waits_for_another_like_any() {
+    let backends = ["a", "b", "c"].map(Backend::start);
+    let all: Vec<_> = backends.iter().collect();
+    let limits = "maxConnectionsPerBackend: 2, maxPending: 100, queueTimeout: 20s";
+    let setup = setup(&all).sticky().option(&format!("limits: {{ {limits} }}"));
+    let gateway = Gateway::start(&setup);
+    backends[2].stop();
+    let mut client = Http2::connect(gateway.address());
+    let answers = client.send_many(6, "/sleep/300", &[]);
+    let statuses: Vec<_> = answers.into_iter().map(|answer| answer.unwrap().status).collect();
+    assert_eq!(statuses, [200; 6]);
+    assert!((taken(&gateway) - 6.0).abs() < 0.5);
 }

@@ -232,7 +232,7 @@ pub(super) async fn serve(
         AssertUnwindSafe(served).catch_unwind()
     };
     let mut short = Short { under_way: FuturesUnordered::new(), alarms: Vec::new() };
-    // it is bounded by the streams there may be, each of which stops now and then
+    // each stream stops after two pieces of its answer
     tokio::task::unconstrained(accept(&server, io, &mut short, begin)).await;
     // they learn that their client has left
     while short.under_way.next().await.is_some() {}

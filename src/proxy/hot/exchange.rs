@@ -7,7 +7,7 @@ use super::links::connect;
 use super::relay::Link;
 use super::upload::Upload;
 use crate::model::clock;
-use crate::pool::Tongue;
+use crate::pool::{Seat, Tongue};
 use crate::proxy::answer;
 use crate::proxy::choose::{self, Step};
 use crate::proxy::ctx::Ctx;
@@ -84,12 +84,7 @@ impl<'e, 'c> Exchange<'e, 'c> {
         self.keeps &= more;
         let done = match (received, rule) {
             (Ok(()), Some(rule)) => match self.serve(rule).await {
-                Ok(Served::Whole) => Ok(()),
-                Ok(Served::NotOurs) => {
-                    let Conn { client, inbox, .. } = &mut *self.conn;
-                    client.header_is_at_hand(inbox);
-                    return After::NotOurs;
-                }
+                Ok(()) => Ok(()),
                 Err(error) => {
                     let refusal = answer::refusal_after(&self.ctx, &error);
                     self.keeps = false;
@@ -117,26 +112,17 @@ impl<'e, 'c> Exchange<'e, 'c> {
     }
 
     /// Asks backends until one has answered, or the last try has failed.
-    async fn serve(&mut self, rule: &Rule) -> Result<Served> {
+    async fn serve(&mut self, rule: &Rule) -> Result<()> {
         loop {
             let same = self.ctx.once_more.take().and_then(|_| self.ctx.seat.take());
             self.ctx.seat = None;
-            let (header, ctx, live) = (&self.request, &mut self.ctx, self.live);
-            let conn = &mut *self.conn;
             let once_more = same.is_some();
-            let step = same.map_or_else(
-                || conn.with_fresh(|fresh| choose::at_once(header, fresh, ctx, rule, live)),
-                |seat| Ok(Step::Seated(seat)),
-            );
-            let seat = match step {
-                Ok(Step::Seated(seat)) => seat,
-                Ok(Step::WaitFor(_) | Step::WaitForAny) if self.ctx.attempts == 0 => {
-                    return Ok(Served::NotOurs);
-                }
-                // others would have to be asked for the first time once more
-                Ok(Step::WaitFor(_) | Step::WaitForAny) => {
-                    return refuse(&mut self.ctx, Refusal::Full);
-                }
+            let seat = match same {
+                Some(seat) => Ok(seat),
+                None => self.find_seat(rule).await,
+            };
+            let seat = match seat {
+                Ok(seat) => seat,
                 Err(refusal) => return refuse(&mut self.ctx, refusal),
             };
             let member = Arc::clone(seat.member());
@@ -165,7 +151,7 @@ impl<'e, 'c> Exchange<'e, 'c> {
             let since = if at_once { self.ctx.arrived } else { clock::monotonic_now() };
             let link = Link { rule, member: &member, timeouts, since };
             match self.attempt(wire, link).await {
-                Ok(()) => return Ok(Served::Whole),
+                Ok(()) => return Ok(()),
                 Err(error) => {
                     let repeatable = self.status == 0
                         && self.request.method().is_idempotent()
@@ -174,6 +160,26 @@ impl<'e, 'c> Exchange<'e, 'c> {
                     if !error.retry() {
                         return Err(error);
                     }
+                }
+            }
+        }
+    }
+
+    /// Takes a seat at the backend that is chosen, after a wait where that is the policy.
+    async fn find_seat(&mut self, rule: &Rule) -> std::result::Result<Seat, Refusal> {
+        let Self { conn, live, ctx, request, upload, .. } = self;
+        loop {
+            let step = conn.with_fresh(|fresh| choose::at_once(request, fresh, ctx, rule, live));
+            match step? {
+                Step::Seated(seat) => return Ok(seat),
+                Step::WaitFor(member) => {
+                    let leaves = conn.leaves(upload.used());
+                    if let Some(seat) = choose::wait_for(&member, ctx, rule, leaves).await? {
+                        return Ok(seat);
+                    }
+                }
+                Step::WaitForAny => {
+                    return choose::queue(ctx, rule, conn.leaves(upload.used())).await;
                 }
             }
         }
@@ -198,11 +204,6 @@ impl<'e, 'c> Exchange<'e, 'c> {
         self.bytes += body.len() as u64;
         self.send(body.as_bytes(), false, true).await
     }
-}
-
-enum Served {
-    Whole,
-    NotOurs,
 }
 
 /// Whether the backends of a rule are spoken to in plain HTTP/1.1, and what they say is passed on as

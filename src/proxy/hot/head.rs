@@ -3,6 +3,7 @@
 
 use super::lines::Lines;
 use crate::model::Fields;
+use crate::proxy::grpc;
 use crate::proxy::message::{Message, Request, Response};
 use bytes::BufMut;
 use http::header::{COOKIE, HOST};
@@ -97,10 +98,13 @@ pub(super) fn request(bytes: &[u8]) -> Head {
     Head::Whole(Inbound { method, version, target, path, lines, length, body, keeps })
 }
 
-/// A request of HTTP/2 without a body, if it is plain; `None`: not for here. It is written as HTTP/1.1
+/// A request of HTTP/2 without a body, if it is plain and no call; `None`: not for here. It is written as HTTP/1.1
 /// has it, with one host and one line of cookies (RFC 9113 §8.2.3, §8.3.1), and read as any, so that what
 /// is odd there is odd here.
 pub(super) fn of_stream(header: &RequestHeader) -> Option<Inbound> {
+    if grpc::is_call(header) {
+        return None;
+    }
     let host = header.uri.authority()?.as_str();
     let target = header.uri.path_and_query()?.as_str();
     let mut text = Vec::with_capacity(STREAM);

@@ -46,12 +46,14 @@ use std::future::poll_fn;
 use std::io;
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Instant;
 use tokio::sync::watch;
 
 /// What is read of a connection before any of it is used: the longest header.
 const MOST: usize = 1 << 20;
+/// What a client may send ahead of the answer to its last request.
+const AHEAD: usize = 64 * 1024;
 /// Room for what was read that is kept from one request to the next.
 const KEPT: usize = 8 * 1024;
 
@@ -132,6 +134,24 @@ impl Conn<'_> {
         .await
     }
 
+    /// Whether more may be read ahead of the answer to a request that ends there.
+    fn has_room(&self, end: usize) -> bool {
+        self.inbox.len() < end + AHEAD
+    }
+
+    /// Ready when the client has gone away. What it sends behind `end` is kept.
+    async fn leaves(&mut self, end: usize) {
+        poll_fn(|cx| {
+            while self.has_room(end) {
+                if ready!(self.poll_read(cx)).map_or(true, |read| read == 0) {
+                    return Poll::Ready(());
+                }
+            }
+            Poll::Pending
+        })
+        .await;
+    }
+
     /// Ends our side. A connection that is closed with unread bytes is reset, and the client may lose the
     /// answer before it has seen it: what it has sent ahead is read, for a while.
     async fn part(&mut self) {
@@ -197,7 +217,10 @@ pub(super) async fn serve(
                 if conn.more(&mut parting).await {
                     continue;
                 }
-                conn.part().await;
+                if conn.inbox.len() > live.pin().limits.max_header_bytes {
+                    // it has been told so, and may still send
+                    conn.part().await;
+                }
                 return Ended::Closed;
             }
             Head::Partial | Head::Odd => break,

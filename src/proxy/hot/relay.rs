@@ -11,7 +11,7 @@ use super::trouble::{
     backend_is_silent, client_gone, client_is_silent, cut_off, invalid, malformed, upstream_read,
     upstream_write,
 };
-use super::upload::{Step, Upload};
+use super::upload::Step;
 use crate::model::{Fields, clock};
 use crate::pool::{Last, Member, Wire};
 use crate::proxy::message::{Message, Request};
@@ -31,11 +31,10 @@ use tokio::io::{AsyncRead, ReadBuf};
 
 /// The longest header of a response, as in Pingora.
 const MAX_HEAD: usize = 1_048_575;
-/// What a client may send ahead of the answer to its last request.
-const AHEAD: usize = 64 * 1024;
-
 /// Pieces of a body that are passed on before others get their turn.
 const TURN: u32 = 16;
+/// The same for one of many streams, which are served by one task.
+const TURN_OF_STREAM: u32 = 2;
 
 /// How a connection to a backend was come by.
 #[derive(Clone, Copy)]
@@ -95,10 +94,11 @@ impl Exchange<'_, '_> {
         self.say(&response, part.payload == 0 && (body.is_whole() || overread))?;
         let mut piece = self.as_it_is(early, part);
         let mut pieces = 0_u32;
+        let turn = if self.conn.client.is_stream() { TURN_OF_STREAM } else { TURN };
         while !body.is_whole() && !overread {
             self.send(piece, wraps, false).await?;
             pieces = pieces.wrapping_add(1);
-            if pieces.is_multiple_of(TURN) {
+            if pieces.is_multiple_of(turn) {
                 inflow.scratch = None;
                 tokio::task::yield_now().await;
             }
@@ -233,8 +233,7 @@ impl Exchange<'_, '_> {
         timeouts: Timeouts,
     ) -> Result<usize> {
         let Self { conn, upload, patience, .. } = self;
-        let has_room = |conn: &Conn<'_>, upload: &Upload| conn.inbox.len() < upload.used() + AHEAD;
-        let mut watches = has_room(conn, upload);
+        let mut watches = conn.has_room(upload.used());
         let mut sends = upload.goes_on();
         let mut turn = Step::Done;
         poll_fn(|cx| {
@@ -255,7 +254,7 @@ impl Exchange<'_, '_> {
             }
             while watches && !sends {
                 match conn.poll_read(cx) {
-                    Poll::Ready(Ok(read)) if read > 0 => watches = has_room(conn, upload),
+                    Poll::Ready(Ok(read)) if read > 0 => watches = conn.has_room(upload.used()),
                     Poll::Ready(_) => return Poll::Ready(Err(client_gone())),
                     Poll::Pending => break,
                 }
