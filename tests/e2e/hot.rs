@@ -287,3 +287,19 @@ fn what_is_announced_without_a_length_keeps_no_promise() {
     let said = String::from_utf8(wire.rest().unwrap()).unwrap();
     assert!(said.to_lowercase().contains("connection: close"), "{said}");
 }
+
+#[test]
+fn the_time_for_an_answer_begins_when_the_wait_for_a_seat_is_over() {
+    let backend = Backend::start("b");
+    let setup = Setup::of(&[&backend])
+        .option("limits: { maxConnectionsPerBackend: 1, maxPending: 9, queueTimeout: 20s }")
+        .option("timeouts: { read: 1500ms }");
+    let gateway = Gateway::start(&setup);
+    let mut wires = [gateway.connect(), gateway.connect()];
+    for wire in &mut wires {
+        wire.write(get("/sleep/1000").as_bytes()).unwrap();
+    }
+    let statuses = wires.map(|mut wire| wire.answer().unwrap().unwrap().status);
+    assert_eq!(statuses, [200; 2]);
+    assert!((taken(&gateway) - 2.0).abs() < 0.5);
+}
