@@ -128,7 +128,7 @@ impl Front {
             Some((io, Version::Http1)) => self.serve_one_by_one(io, closing).await,
             Some((mut io, Version::Http2)) => {
                 io.carries_streams();
-                streams::serve(&self.proxy, io, &self.live, closing).await;
+                Box::pin(streams::serve(&self.proxy, io, &self.live, closing)).await;
             }
             None => {}
         }
@@ -155,7 +155,8 @@ impl Front {
                 }
             }
             let least = if tries { detour } else { u32::MAX };
-            match long::serve(&self.proxy, io, least, closing).await {
+            // boxed: every idle connection would have room for it
+            match Box::pin(long::serve(&self.proxy, io, least, closing)).await {
                 Some(back) => io = back,
                 None => return,
             }

@@ -174,12 +174,15 @@ impl<'e, 'c> Exchange<'e, 'c> {
                 Step::Seated(seat) => return Ok(seat),
                 Step::WaitFor(member) => {
                     let leaves = conn.leaves(upload.used());
-                    if let Some(seat) = choose::wait_for(&member, ctx, rule, leaves).await? {
+                    // boxed: every idle connection would have room for it
+                    let wait = Box::pin(choose::wait_for(&member, ctx, rule, leaves));
+                    if let Some(seat) = wait.await? {
                         return Ok(seat);
                     }
                 }
                 Step::WaitForAny => {
-                    return choose::queue(ctx, rule, conn.leaves(upload.used())).await;
+                    let leaves = conn.leaves(upload.used());
+                    return Box::pin(choose::queue(ctx, rule, leaves)).await;
                 }
             }
         }
