@@ -107,7 +107,7 @@ impl ClientIo {
         self.served = requests;
     }
 
-    /// Requests that were served before Pingora got the connection.
+    /// Requests that were served before it was last handed from one way to the other.
     pub(in crate::proxy) fn served(&self) -> u32 {
         self.served
     }
