@@ -21,14 +21,16 @@ FUZZ_DIFF_CASES ?= 2000
 # what `make deb` packs: how it is built, and whether it is (`make deb DEB_BUILD=` packs what is there)
 DEB_PROFILE ?= release
 DEB_BUILD ?= yes
-# yes: the binary of `make pgo` (7 % less CPU time a request; takes three builds instead of one)
-DEB_PGO ?=
 # `make load` and `make load-k6`: how often and how long, what of it (all), and where the results go
 ROUNDS ?= 9
 SECONDS ?= 3
 SCENARIOS ?=
 PROXIES ?=
 OUT ?= loadtest
+# yes: what `make deb` packs and `make load` measures is the build of `make pgo`, which takes 7 % less CPU time
+# a request and some twenty minutes; anything else: a plain release build
+PGO ?= yes
+guided = $(and $(filter yes,$(PGO)),$(filter release,$(DEB_PROFILE)))
 # what `make pgo` builds for: x86-64-v3, native…; empty for any
 CPU ?=
 # UPDATE=yes: `make bench-instructions` writes its baseline
@@ -44,7 +46,7 @@ TMPFILESDIR ?= $(PREFIX)/lib/tmpfiles.d
 MANDIR ?= $(PREFIX)/share/man
 DESTDIR ?=
 
-.PHONY: help run test test-peers test-systemd peers lint bench bench-instructions fuzz fuzz-diff load load-k6 pgo attack doc man install deb install-tools
+.PHONY: help run test test-peers test-systemd peers lint bench bench-instructions fuzz fuzz-diff load load-k6 pgo attack doc man install deb release dev install-tools
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' Makefile
@@ -134,10 +136,11 @@ fuzz: install-tools ## every decoder against libFuzzer, FUZZ_SECONDS (60) each: 
 fuzz-diff: install-tools ## both drivers on random requests and responses, until they differ or FUZZ_DIFF_SECONDS are over
 	FUZZ_DIFF_SECONDS=$(FUZZ_DIFF_SECONDS) FUZZ_DIFF_CASES=$(FUZZ_DIFF_CASES) tests/fuzz/diff
 
-load: install-tools ## Stickfast beside other proxies, on loopback, into loadtest/RESULTS.md: see loadtest/README.md
+load: $(if $(guided),pgo,release) ## Stickfast beside other proxies, on loopback, into loadtest/RESULTS.md: see loadtest/README.md
 	@.ci/install-tools wrk python3 openssl
-	cargo build --release --locked --bin stickfast --example floor --example backend
-	loadtest/load.py --stickfast $(target)/release/stickfast --examples $(call examples,release) \
+	cargo build --release --locked --example floor --example backend
+	loadtest/load.py --stickfast $(target)/$(if $(guided),pgo,release)/stickfast \
+		--build '$(if $(guided),make pgo,cargo build --release)' --examples $(call examples,release) \
 		--peers $(target)/peers --rounds $(ROUNDS) --seconds $(SECONDS) --out $(OUT) \
 		--scenarios '$(SCENARIOS)' --proxies '$(PROXIES)'
 
@@ -194,13 +197,15 @@ install: ## binary, manual, units and a first configuration below PREFIX (/usr/l
 # What is in it stands in Cargo.toml, what it does on a machine in systemd/debian/.
 # Where cargo puts what it builds for a profile.
 built = $(target)/$(if $(filter dev,$(1)),debug,$(1))
-deb: install-tools ## a Debian package in target/debian; DEB_PROFILE=dev for a quick one, DEB_PGO=yes for the fastest
+deb: $(if $(DEB_BUILD),$(if $(guided),pgo,$(DEB_PROFILE)),install-tools) ## a Debian package in target/debian; DEB_PROFILE=dev or PGO=no for a quick one
 	@.ci/install-tools cargo-deb
-	$(if $(DEB_BUILD),$(if $(DEB_PGO),$(MAKE) pgo,cargo build --locked --profile $(DEB_PROFILE)))
-	$(if $(DEB_PGO),cp $(target)/pgo/stickfast $(call built,$(DEB_PROFILE))/stickfast)
+	$(if $(and $(DEB_BUILD),$(guided)),cp --remove-destination $(target)/pgo/stickfast $(call built,$(DEB_PROFILE))/stickfast)
 	rm -rf target/man
 	$(call built,$(DEB_PROFILE))/stickfast man target/man
 	cargo deb --locked --profile $(DEB_PROFILE) --no-build
+
+release dev: install-tools
+	cargo build --locked --profile $@ --bin stickfast
 
 install-tools:
 	@.ci/install-tools

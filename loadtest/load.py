@@ -100,6 +100,8 @@ class Bench:
 
     def versions(self):
         told = {proxy.name: proxy.version for proxy in self.here if proxy.version}
+        if self.options.build:
+            told["stickfast"] += f" ({self.options.build})"
         for name in ("stickfast-off", "stickfast-other"):
             told.pop(name, None)
         return told
@@ -220,6 +222,7 @@ def arguments():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     names = lambda text: [name for name in text.replace(",", " ").split() if name]
     parser.add_argument("--stickfast", default="target/release/stickfast")
+    parser.add_argument("--build", default="", help="how that was built, to be told with the results")
     parser.add_argument("--other", help="another build of Stickfast, in the same rounds as stickfast-other")
     parser.add_argument("--examples", default="target/release/examples", help="where floor and backend are")
     parser.add_argument("--peers", default="target/peers", help="where .ci/install-peers puts them")

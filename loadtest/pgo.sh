@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Builds Stickfast twice: once so that it counts where it goes under load of every kind, and once more
-# as those counts tell. `make pgo` calls it; make installs what it needs.
+# as those counts tell. `make pgo` calls it; make installs what it needs. Where nothing has changed since
+# the last time, there is nothing to do.
 #
 #   loadtest/pgo.sh TARGET [TARGET_CPU]     the binary is TARGET/pgo/stickfast
 #
@@ -10,27 +11,41 @@ set -euo pipefail
 target=$(realpath -m "$1")
 cpu=${2:-}
 work=$target/pgo
-here=$(cd "$(dirname "$0")" && pwd)
+cd "$(dirname "$0")/.."
 seconds=${PGO_SECONDS:-4}
 host=$(rustc -vV | sed -n 's/^host: //p')
 
-profdata=$("$here/../.ci/install-tools" --profdata)
+profdata=$(.ci/install-tools --profdata)
 
 # Sessions that come back, new ones, new connections, bodies both ways, TLS and HTTP/2: what is not
 # in here is taken for rare.
 scenarios=sticky,first,churn,up-100k,down-100k,tls,handshakes,http2
 
+# Instrumented code is none the quicker for link-time optimisation, which is most of what a build takes.
 build() {
-    rm -rf "${work:?}/$2"
-    CARGO_ENCODED_RUSTFLAGS="$1${cpu:+$'\x1f'-Ctarget-cpu=$cpu}" cargo build --release --locked \
-        --bin stickfast --target "$host" --target-dir "$work/$2"
+    CARGO_ENCODED_RUSTFLAGS="$2${cpu:+$'\x1f'-Ctarget-cpu=$cpu}" CARGO_PROFILE_RELEASE_LTO=$1 \
+        cargo build --release --locked --bin stickfast --target "$host" --target-dir "$work/build"
 }
 
+# What the binary is made of.
+ingredients() {
+    find src Cargo.toml Cargo.lock loadtest/backend.rs loadtest/*.py loadtest/*.lua loadtest/pgo.sh -type f -print0 |
+        sort -z | xargs -0 sha256sum
+    rustc -vV
+    echo "$scenarios $seconds $cpu"
+}
+
+made_of=$(ingredients | sha256sum)
+if [[ -x $work/stickfast && $made_of == "$(cat "$work/made-of" 2>/dev/null)" ]]; then
+    echo "$work/stickfast is up to date"
+    exit
+fi
 cargo build --release --locked --example backend --target-dir "$target"
-rm -rf "$work/counts" "$work/load"
+rm -rf "$work/counts" "$work/load" "$work/made-of"
 mkdir -p "$work/counts" "$work/load"
-build "-Cprofile-generate=$work/counts" counting
-"$here/load.py" --stickfast "$work/counting/$host/release/stickfast" --proxies stickfast \
+built=$work/build/$host/release/stickfast
+build off "-Cprofile-generate=$work/counts"
+loadtest/load.py --stickfast "$built" --proxies stickfast \
     --examples "$target/release/examples" --peers "$target/peers" --scenarios "$scenarios" \
     --rounds 1 --seconds "$seconds" --out "$work/load" | tee "$work/load/log"
 if grep -q 'LEFT OUT' "$work/load/log"; then
@@ -38,6 +53,7 @@ if grep -q 'LEFT OUT' "$work/load/log"; then
     exit 1
 fi
 "$profdata" merge -o "$work/counts.profdata" "$work/counts"
-build "-Cprofile-use=$work/counts.profdata" counted
-cp "$work/counted/$host/release/stickfast" "$work/stickfast"
+build fat "-Cprofile-use=$work/counts.profdata"
+cp "$built" "$work/stickfast"
+echo "$made_of" >"$work/made-of"
 echo "$work/stickfast"
