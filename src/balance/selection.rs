@@ -6,6 +6,7 @@ use super::maglev::Maglev;
 use super::ring::Ring;
 use super::round_robin::RoundRobin;
 use crate::pool::Member;
+use std::cell::OnceCell;
 use std::sync::Arc;
 
 /// How one service places new clients.
@@ -51,7 +52,8 @@ impl Selection {
 
     /// [`Self::pick`], but passing over those whose `load` is at its bound; `load` is what a backend
     /// carries now, in whatever unit one more client adds 1 to. Without a `factor` nobody is asked
-    /// for a load; with one, everybody is, once and in the order of `members`.
+    /// for a load; with one, everybody is where the first candidate carries something: one that is
+    /// idle has room whatever the others carry.
     ///
     /// By arithmetic one that fits has room. Should loads or states have changed meanwhile so that
     /// none has, the bound yields: a client is placed above it rather than not at all.
@@ -64,8 +66,14 @@ impl Selection {
         load: impl Fn(&Member) -> u32,
     ) -> Option<Arc<Member>> {
         let Some(factor) = factor else { return self.pick(key, members, fits) };
-        let bound = Bound::new(factor, members, &fits, &load);
-        self.pick(key, members, |m| fits(m) && bound.has_room(m, load(m)))
+        let bound = OnceCell::new();
+        let has_room = |member: &Member| match load(member) {
+            0 => true,
+            carried => bound
+                .get_or_init(|| Bound::new(factor, members, &fits, &load))
+                .has_room(member, carried),
+        };
+        self.pick(key, members, |m| fits(m) && has_room(m))
             .or_else(|| self.pick(key, members, fits))
     }
 }

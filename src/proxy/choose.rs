@@ -7,15 +7,15 @@ use super::front::{ClientIo, fresh, set_fresh};
 use super::refusal::Refusal;
 use super::respond::TUNNEL_TIMEOUT;
 use crate::affinity::course::{OnUnhealthy, WhenFull, when_full};
-use crate::model::{Cause, Fields};
-use crate::pool::{Ends, For, Member, Seat, Waited, pingora_address, wait};
+use crate::model::{Cause, Fields, clock};
+use crate::pool::{Ends, For, Member, Room, Seat, Waited, pingora_address, wait};
 use crate::snapshot::{Choices, Live, PlaceKey, Rule, Snapshot, Timeouts};
 use pingora::upstreams::peer::HttpPeer;
 use pingora::{Error, ErrorType, Result};
 use pingora_proxy::Session;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// How long a connection to a backend is kept when nobody uses it.
 const POOLED: Duration = Duration::from_mins(1);
@@ -103,7 +103,7 @@ pub(super) fn at_once(
                 Some(()) => return Ok(Step::WaitFor(member)),
                 None => continue,
             },
-            Choice::Crowded if ctx.has_waited => return Err(Refusal::Full),
+            Choice::Crowded if ctx.waited_in_vain => return Err(Refusal::Full),
             Choice::Crowded => return Ok(Step::WaitForAny),
             Choice::Nobody => return Err(ctx.last_failure.unwrap_or(Refusal::NoBackend)),
         };
@@ -173,7 +173,7 @@ fn full(
         *bond = *here;
         return Ok(None);
     }
-    let what = when_full(stickiness.policies.on_full, ctx.has_waited);
+    let what = when_full(stickiness.policies.on_full, ctx.waited_in_vain);
     if what == WhenFull::Wait {
         return Ok(Some(()));
     }
@@ -197,9 +197,10 @@ pub(super) async fn wait_for(
     rule: &Rule,
     leaves: impl Future<Output = ()>,
 ) -> std::result::Result<Option<Seat>, Refusal> {
-    ctx.has_waited = true;
-    let seat = || Seat::take(member);
-    while_client_stays(leaves, wait(For::Backend(member), rule.service.room, seat)).await
+    let (begun, seat) = (clock::monotonic_now(), || Seat::take(member));
+    let wait = wait(For::Backend(member), room_left(ctx, rule), seat);
+    let found = while_client_stays(leaves, wait).await;
+    note_wait(ctx, begun, found)
 }
 
 /// Waits for any backend of the service, until the client `leaves`.
@@ -208,7 +209,6 @@ pub(super) async fn queue(
     rule: &Rule,
     leaves: impl Future<Output = ()>,
 ) -> std::result::Result<Seat, Refusal> {
-    ctx.has_waited = true;
     let seat = || match decide::choose(wish(ctx, rule, &mut [0; 16])) {
         Choice::Bound(member) | Choice::Placed(member) | Choice::Panic(member) => {
             Seat::take(&member)
@@ -221,8 +221,26 @@ pub(super) async fn queue(
         Within::Any if ctx.tried.is_empty() => For::Anyone(crowd),
         Within::Any | Within::Rather(_) | Within::Only(_) => For::Some(crowd),
     };
-    let seat = while_client_stays(leaves, wait(whom, rule.service.room, seat)).await?;
-    seat.ok_or(Refusal::Full)
+    let begun = clock::monotonic_now();
+    let found = while_client_stays(leaves, wait(whom, room_left(ctx, rule), seat)).await;
+    note_wait(ctx, begun, found)?.ok_or(Refusal::Full)
+}
+
+/// The room of a service for a request that may have waited before, and then met a backend that failed:
+/// it goes on waiting, for what is left of the time.
+fn room_left(ctx: &Ctx, rule: &Rule) -> Room {
+    let room = rule.service.room;
+    Room { patience: room.patience.saturating_sub(ctx.waited), ..room }
+}
+
+fn note_wait(
+    ctx: &mut Ctx,
+    begun: Instant,
+    found: std::result::Result<Option<Seat>, Refusal>,
+) -> std::result::Result<Option<Seat>, Refusal> {
+    ctx.waited += clock::monotonic_now().saturating_duration_since(begun);
+    ctx.waited_in_vain = matches!(found, Ok(None));
+    found
 }
 
 /// Ready when the client of a session has gone away. One whose body has not come cannot be watched:

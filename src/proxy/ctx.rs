@@ -48,8 +48,10 @@ pub struct Ctx {
     pub(super) html: Option<Box<Mutex<HtmlRewriter>>>,
     /// The tag of the binding, where others have the same.
     pub(super) tag: Option<u64>,
-    /// Whether it has waited for a backend.
-    pub(super) has_waited: bool,
+    /// How long it has waited for backends that were full.
+    pub(super) waited: Duration,
+    /// Whether that was in vain in the end.
+    pub(super) waited_in_vain: bool,
     /// What it takes up at the backend that was asked last.
     pub(super) seat: Option<Seat>,
     /// What places it on the ring of its rule.
@@ -119,7 +121,8 @@ impl Ctx {
             page: None,
             html: None,
             tag: None,
-            has_waited: false,
+            waited: Duration::ZERO,
+            waited_in_vain: false,
             seat: None,
             place: None,
             stamps: false,

@@ -37,8 +37,8 @@ pub(super) fn to_connect(ctx: &mut Ctx, mut error: Box<Error>) -> Box<Error> {
         return error;
     }
     let patience = ctx.rule().map(|rule| rule.service.timeouts.connect * CONNECT_PATIENCE);
-    let waited = clock::monotonic_now().saturating_duration_since(ctx.arrived);
-    error.set_retry(patience.is_some_and(|patience| waited < patience));
+    let took = clock::monotonic_now().saturating_duration_since(ctx.arrived + ctx.waited);
+    error.set_retry(patience.is_some_and(|patience| took < patience));
     error
 }
 

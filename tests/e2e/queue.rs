@@ -170,6 +170,38 @@ fn who_has_waited_in_vain_is_placed_elsewhere() {
 }
 
 #[test]
+fn who_is_seated_at_a_backend_that_is_gone_goes_on_waiting() {
+    for hot_path in ["on", "off"] {
+        let [b1, b2] = ["b1", "b2"].map(Backend::start);
+        let limits = "maxConnectionsPerBackend: 1, queueTimeout: 20s";
+        let setup = limited(&[&b1, &b2], limits).server(&format!("hotPath: {hot_path}"));
+        let gateway = Gateway::start(&setup);
+        let held = [&b1, &b2].map(|_| {
+            let mut wire = gateway.connect();
+            let upgrade = Request::get("/upgrade").with("Connection", "Upgrade");
+            wire.write(&upgrade.with("Upgrade", "websocket").bytes(&[])).unwrap();
+            assert_eq!(wire.answer().unwrap().expect("an answer").status, 101);
+            wire
+        });
+        in_flight(&gateway, "b1", 1.0);
+        in_flight(&gateway, "b2", 1.0);
+        let waiting = ["/first", "/second"].map(|path| send(gateway.client(), Request::get(path)));
+        pending(&gateway, 2.0);
+        // the place that its tunnel leaves is at a backend that refuses
+        b1.stop();
+        until("one was refused", || {
+            let asked = [("service", "app"), ("backend", "b1")];
+            (gateway.metric("stickfast_backend_requests_total", &asked) > 1.0).then_some(())
+        });
+        drop(held);
+        for answer in waiting {
+            assert_eq!(answer.join().unwrap().backend(), "b2");
+        }
+        nothing_is_left(&gateway, &[&b1, &b2]);
+    }
+}
+
+#[test]
 fn new_clients_wait_too_and_are_refused_then() {
     let b1 = Backend::start("b1");
     let limits = "maxConnectionsPerBackend: 1, maxPending: 1, queueTimeout: 700ms";

@@ -52,6 +52,22 @@ fn without_a_factor_nobody_is_asked_for_a_load() {
 }
 
 #[test]
+fn the_others_are_asked_where_the_first_carries_something() {
+    let pool = pool(&[("a", 1), ("b", 1), ("c", 1)]);
+    for selection in selections(&pool) {
+        for (carried, expected) in [(0, 1), (1, 4)] {
+            let asked = RefCell::new(0);
+            let load = |_: &Member| {
+                *asked.borrow_mut() += 1;
+                carried
+            };
+            selection.pick_bounded(b"k", pool.members(), |_| true, Some(factor(1.25)), load);
+            assert_eq!(*asked.borrow(), expected);
+        }
+    }
+}
+
+#[test]
 fn a_client_that_everybody_is_goes_round_instead_of_to_one_backend() {
     let pool = pool(&[("a", 1), ("b", 1), ("c", 2)]);
     for selection in selections(&pool) {
@@ -98,7 +114,7 @@ fn the_bound_yields_where_loads_have_changed_and_none_has_room() {
         let load = |_: &Member| {
             *asked.borrow_mut() += 1;
             // idle when the loads are added up, far above the bound when the walk comes by
-            if *asked.borrow() <= 2 { 0 } else { 1000 }
+            if matches!(*asked.borrow(), 2 | 3) { 0 } else { 1000 }
         };
         let picked =
             selection.pick_bounded(b"k", pool.members(), |_| true, Some(factor(1.25)), load);

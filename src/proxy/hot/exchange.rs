@@ -147,7 +147,7 @@ impl<'e, 'c> Exchange<'e, 'c> {
                         }
                     },
                 };
-            let at_once = reused && self.ctx.attempts == 1 && !self.ctx.has_waited;
+            let at_once = reused && self.ctx.attempts == 1 && self.ctx.waited.is_zero();
             let since = if at_once { self.ctx.arrived } else { clock::monotonic_now() };
             let link = Link { rule, member: &member, timeouts, since };
             match self.attempt(wire, link).await {
