@@ -209,11 +209,16 @@ pub(super) async fn queue(
     rule: &Rule,
     leaves: impl Future<Output = ()>,
 ) -> std::result::Result<Seat, Refusal> {
-    let seat = || match decide::choose(wish(ctx, rule, &mut [0; 16])) {
-        Choice::Bound(member) | Choice::Placed(member) | Choice::Panic(member) => {
-            Seat::take(&member)
+    let seat = || loop {
+        match decide::choose(wish(ctx, rule, &mut [0; 16])) {
+            Choice::Bound(member) | Choice::Placed(member) | Choice::Panic(member) => {
+                // where another request has taken the last seat meanwhile, there may be one elsewhere
+                if let seat @ Some(_) = Seat::take(&member) {
+                    break seat;
+                }
+            }
+            Choice::Lost(_) | Choice::Full(_) | Choice::Crowded | Choice::Nobody => break None,
         }
-        Choice::Lost(_) | Choice::Full(_) | Choice::Crowded | Choice::Nobody => None,
     };
     let crowd = &*rule.service.crowd;
     // one that may not use every seat must not be woken in the place of one that may

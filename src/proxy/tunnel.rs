@@ -170,9 +170,10 @@ async fn tunnel(
     session.write_response_header(head, false).await.map_err(Error::into_down)?;
     let early_of_client = at_hand(session.as_downstream_mut().read_request_body()).await;
     let early_of_backend = at_hand(backend.read_body_bytes()).await;
-    let Some(client) = ClientIo::of(session).map(ClientIo::detach) else {
+    let Some((client, unread)) = ClientIo::of(session).map(ClientIo::detach) else {
         return Error::e_explain(ErrorType::InternalError, "not behind the front");
     };
+    let early_of_client = [&*early_of_client, &*unread].concat().into();
     let client = Side { stream: client, early: early_of_client };
     let backend = Side { stream: backend.into_inner(), early: early_of_backend };
     let terms = Terms {

@@ -113,7 +113,10 @@ impl Accept {
                     // counted here, so that nobody is accepted beyond the limit
                     let open = Open::new(&self.live.metrics);
                     let (front, closed) = (Arc::clone(&self.front), self.closed.clone());
-                    tokio::spawn(async move { front.serve(Box::new(stream), open, &closed).await });
+                    // boxed: a task is copied several times on its way, and once more when it is done
+                    tokio::spawn(Box::pin(async move {
+                        front.serve(Box::new(stream), open, &closed).await;
+                    }));
                 }
                 Err(why) if is_of_one_connection(&why) => {}
                 Err(why) => {

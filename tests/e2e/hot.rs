@@ -47,7 +47,7 @@ fn the_time_for_a_header_begins_with_it_and_not_with_the_one_before() {
         [wire.answer(), wire.answer()].map(|answer| answer.unwrap().unwrap().status),
         [200; 2]
     );
-    assert!(taken(&gateway) > 0.5);
+    until("one took the short way", || (taken(&gateway) > 0.5).then_some(()));
 }
 
 #[test]
@@ -240,14 +240,35 @@ fn a_connection_comes_back_from_pingora() {
     };
     ok(CHUNKED);
     (0..3).for_each(|_| ok(&get("/")));
-    assert!((taken(&gateway) - 3.0).abs() < 0.5);
+    gateway.wait_for_metric("stickfast_hot_path_requests_total", &[], 3.0);
     // one that was sent ahead is with Pingora already
     wire.write(format!("{CHUNKED}{}", get("/")).as_bytes()).unwrap();
     (0..2).for_each(|_| assert_eq!(wire.answer().unwrap().unwrap().status, 200));
     wire.write(get("/").repeat(30).as_bytes()).unwrap();
     let rest = String::from_utf8(wire.rest().unwrap()).unwrap();
     assert_eq!(rest.matches("HTTP/1.1 200").count(), 24, "30 in all");
-    assert!((taken(&gateway) - 27.0).abs() < 0.5);
+    gateway.wait_for_metric("stickfast_hot_path_requests_total", &[], 27.0);
+}
+
+#[test]
+fn what_was_sent_ahead_outlasts_a_connection_that_goes_to_and_fro() {
+    let backend = Backend::start("b");
+    let rules = ["id: app, hosts: [app.test], path: /*, serviceName: app"];
+    let gateway = Gateway::start(&Setup::of(&[&backend]).rules(&rules));
+    let mut wire = gateway.connect();
+    wire.write(get("/sleep/700").as_bytes()).unwrap();
+    gateway.wait_for_metric("stickfast_active_requests", &[], 1.0);
+    // each as long as what Pingora reads at once, so that it reads nothing ahead of the next; all of them
+    // more than what is read at once on the short way
+    let odd = "GET /odd HTTP/1.1\r\nHost: other.test\r\nTE: trailers\r\nX-Padding: ";
+    let odd = format!("{odd}{}\r\n\r\n", "p".repeat(4096 - 4 - odd.len()));
+    wire.write(format!("{}{}", odd.repeat(20), get("/end")).as_bytes()).unwrap();
+    let mut next = || wire.answer().unwrap().expect("an answer");
+    assert_eq!(next().seen_path(), "/sleep/700");
+    for nth in 0..20 {
+        assert_eq!(next().reason(), Some("no-route"), "{nth}");
+    }
+    assert_eq!(next().seen_path(), "/end");
 }
 
 #[test]
@@ -301,5 +322,5 @@ fn the_time_for_an_answer_begins_when_the_wait_for_a_seat_is_over() {
     }
     let statuses = wires.map(|mut wire| wire.answer().unwrap().unwrap().status);
     assert_eq!(statuses, [200; 2]);
-    assert!((taken(&gateway) - 2.0).abs() < 0.5);
+    gateway.wait_for_metric("stickfast_hot_path_requests_total", &[], 2.0);
 }

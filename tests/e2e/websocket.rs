@@ -118,10 +118,13 @@ fn messages_pass_both_ways_and_a_client_that_reconnects_finds_its_backend() {
 fn frames_that_come_with_the_handshake_are_not_lost() {
     let b1 = Backend::start("b1");
     let gateway = Gateway::start(&Setup::of(&[&b1]));
-    let mut wire = gateway.connect();
-    wire.write(&[&handshake().bytes(&[]), HO, HO].concat()).unwrap();
-    assert_eq!(wire.answer().unwrap().expect("an answer").status, 101);
-    assert_eq!(wire.bytes(2 * HO.len()).unwrap(), [HO, HO].concat());
+    // more than what Pingora reads at once
+    for frames in [2, 2000] {
+        let mut wire = gateway.connect();
+        wire.write(&[handshake().bytes(&[]), HO.repeat(frames)].concat()).unwrap();
+        assert_eq!(wire.answer().unwrap().expect("an answer").status, 101);
+        assert_eq!(wire.bytes(frames * HO.len()).unwrap(), HO.repeat(frames));
+    }
 }
 
 #[test]

@@ -273,31 +273,35 @@ pub fn identify(asked: &Asked<'_, impl Fields>, familiar: Option<&mut Familiar>)
         sessions: SmallVec::new(),
         changes,
     };
-    if let Some(recalled) = familiar.as_ref().and_then(|familiar| familiar.recall(asked)) {
+    let (mut found, mut buffer);
+    let word = if let Some(recalled) = familiar.as_ref().and_then(|known| known.recall(asked)) {
         let changes = Changes { cookies: recalled.rest, ..Changes::default() };
-        return settle(asked, stickiness, alone(&recalled.opened, recalled.sealing, changes));
-    }
-    let mut found = Found::default();
-    let changes = take_out(asked, &mut found);
-    let mut buffer = OpenBuffer::default();
-    let opened = familiar.and_then(|familiar| {
-        familiar.open(asked, &found.ours, changes.cookies.as_ref(), &mut buffer)
-    });
-    if let Some((opened, sealing)) = opened {
-        return settle(asked, stickiness, alone(&opened, sealing, changes));
-    }
-    match read(asked, (stickiness, service), &found) {
-        Read::Key { meant, url_key } => {
-            let sessions = sessions(asked, stickiness, &found);
-            settle(asked, stickiness, Word { meant, url_key, sessions, changes })
+        alone(&recalled.opened, recalled.sealing, changes)
+    } else {
+        (found, buffer) = (Found::default(), OpenBuffer::default());
+        let changes = take_out(asked, &mut found);
+        let opened = familiar.and_then(|familiar| {
+            familiar.open(asked, &found.ours, changes.cookies.as_ref(), &mut buffer)
+        });
+        match opened {
+            Some((opened, sealing)) => alone(&opened, sealing, changes),
+            None => match read(asked, (stickiness, service), &found) {
+                Read::Key { meant, url_key } => {
+                    let sessions = sessions(asked, stickiness, &found);
+                    Word { meant, url_key, sessions, changes }
+                }
+                // the name that a client gives its session places it, and is the application's
+                Read::Name(name) => {
+                    return Identified {
+                        place: Some(name),
+                        cause: Some(Cause::NoKey),
+                        ..Identified::unbound(changes)
+                    };
+                }
+            },
         }
-        // the name that a client gives its session places it, and is the application's
-        Read::Name(name) => Identified {
-            place: Some(name),
-            cause: Some(Cause::NoKey),
-            ..Identified::unbound(changes)
-        },
-    }
+    };
+    settle(asked, stickiness, word)
 }
 
 /// What is done about it.

@@ -38,8 +38,9 @@ pub(in crate::proxy) struct ClientIo {
     inner: Mutex<Stream>,
     live: Arc<Live>,
     progress: Progress,
-    /// What was read to see which version of HTTP this is, and has to be read again.
-    peeked: Vec<u8>,
+    /// What was read and not used, and is to be read again before anything else. Locked for whoever takes
+    /// the connection away.
+    peeked: Mutex<Vec<u8>>,
     /// Once this is HTTP/2. Boxed: most connections have none.
     chatter: Option<Box<Chatter>>,
     served: u32,
@@ -59,7 +60,7 @@ impl ClientIo {
             inner: Mutex::new(inner),
             live,
             progress: Progress::start(),
-            peeked: Vec::new(),
+            peeked: Mutex::default(),
             chatter: None,
             served: 0,
             answer: Vec::new(),
@@ -86,15 +87,17 @@ impl ClientIo {
                 break;
             }
         }
-        self.peeked = start.get(..length).unwrap_or_default().to_vec();
+        *self.peeked.get_mut() = start.get(..length).unwrap_or_default().to_vec();
         self.progress.forget_header();
         Ok(start == *HTTP2)
     }
 
-    /// Has what was read already read again, by whoever reads next.
+    /// Has what was read already read again, by whoever reads next. Of what was put back before, not all
+    /// may have been read yet.
     pub(in crate::proxy) fn put_back(&mut self, read: Vec<u8>) {
-        self.progress.is_put_back(!read.is_empty());
-        self.peeked = read;
+        let peeked = self.peeked.get_mut();
+        peeked.splice(..0, read);
+        self.progress.is_put_back(!peeked.is_empty());
     }
 
     /// Requests are read on the short way from here on, until something is put back.
@@ -148,10 +151,12 @@ impl ClientIo {
         session.stream()?.as_any().downcast_ref()
     }
 
-    /// Takes the connection away from Pingora, which is left with one that has ended.
-    pub(in crate::proxy) fn detach(&self) -> Stream {
+    /// Takes the connection away from Pingora, which is left with one that has ended; with what is to be
+    /// read before what comes from there.
+    pub(in crate::proxy) fn detach(&self) -> (Stream, Vec<u8>) {
         let (ended, _) = tokio::io::duplex(1);
-        std::mem::replace(&mut *self.inner.lock(), Box::new(ended))
+        let stream = std::mem::replace(&mut *self.inner.lock(), Box::new(ended));
+        (stream, std::mem::take(&mut *self.peeked.lock()))
     }
 
     /// The binding that an earlier request without a key was given.
@@ -287,12 +292,13 @@ impl AsyncRead for ClientIo {
             return Poll::Ready(Err(ErrorKind::TimedOut.into()));
         }
         let before = buffer.filled().len();
-        let result = if this.peeked.is_empty() {
+        let peeked = this.peeked.get_mut();
+        let result = if peeked.is_empty() {
             Pin::new(this.inner.get_mut()).poll_read(cx, buffer)
         } else {
-            let count = this.peeked.len().min(buffer.remaining());
-            buffer.put_slice(this.peeked.get(..count).unwrap_or_default());
-            this.peeked.drain(..count);
+            let count = peeked.len().min(buffer.remaining());
+            buffer.put_slice(peeked.get(..count).unwrap_or_default());
+            peeked.drain(..count);
             Poll::Ready(Ok(()))
         };
         let read = buffer.filled().get(before..).unwrap_or_default();

@@ -133,20 +133,21 @@ impl<'e, 'c> Exchange<'e, 'c> {
             let timeouts = rule.service.timeouts;
             // what cannot be repeated is worth a system call
             let surely = !self.request.method().is_idempotent() || !self.upload.stays_at_hand();
-            let (wire, reused) =
-                match member.idle().take(self.ctx.arrived, surely).filter(|_| !once_more) {
-                    Some(wire) => (wire, true),
-                    None => match connect(&member, timeouts, &self.live.cells).await {
-                        Ok(wire) => (wire, false),
-                        Err(error) => {
-                            let error = fail::to_connect(&mut self.ctx, error);
-                            if error.retry() {
-                                continue;
-                            }
-                            return Err(error);
+            let idle = if once_more { None } else { member.idle().take(self.ctx.arrived, surely) };
+            let reused = idle.is_some();
+            let wire = match idle {
+                Some(wire) => wire,
+                None => match connect(&member, timeouts, &self.live.cells).await {
+                    Ok(wire) => wire,
+                    Err(error) => {
+                        let error = fail::to_connect(&mut self.ctx, error);
+                        if error.retry() {
+                            continue;
                         }
-                    },
-                };
+                        return Err(error);
+                    }
+                },
+            };
             let at_once = reused && self.ctx.attempts == 1 && self.ctx.waited.is_zero();
             let since = if at_once { self.ctx.arrived } else { clock::monotonic_now() };
             let link = Link { rule, member: &member, timeouts, since };

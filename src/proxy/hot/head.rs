@@ -347,6 +347,7 @@ pub(super) fn response(bytes: &[u8]) -> std::result::Result<Option<Outbound>, ht
 
 /// Writes a request as it goes to a backend.
 pub(super) fn write_request(request: &Inbound, out: &mut Vec<u8>) {
+    request.lines.reserve_in(out);
     out.extend_from_slice(request.method.as_str().as_bytes());
     out.push(b' ');
     out.extend_from_slice(request.raw_target());
@@ -357,6 +358,7 @@ pub(super) fn write_request(request: &Inbound, out: &mut Vec<u8>) {
 
 /// Writes a response as it goes to a client: in our own version (RFC 9110 §6.2).
 pub(super) fn write_response(response: &Outbound, out: &mut Vec<u8>) {
+    response.lines.reserve_in(out);
     out.extend_from_slice(b"HTTP/1.1 ");
     out.extend_from_slice(response.status.as_str().as_bytes());
     out.push(b' ');

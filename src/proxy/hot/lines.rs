@@ -63,6 +63,11 @@ impl Lines {
         });
     }
 
+    /// Room for all of it, and for a first line.
+    pub(super) fn reserve_in(&self, out: &mut Vec<u8>) {
+        out.reserve(self.text.len() + 64);
+    }
+
     /// A part of the text.
     pub(super) fn part(&self, part: Range<usize>) -> &[u8] {
         self.text.get(part).unwrap_or_default()
