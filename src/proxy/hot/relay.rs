@@ -351,7 +351,7 @@ impl Inflow {
     /// So many bytes were read.
     fn take_in(&mut self, got: usize) {
         if self.rest().is_empty() {
-            self.kept.clear();
+            self.kept = Vec::new();
         }
         if self.kept.is_empty() {
             (self.length, self.used) = (got, 0);
