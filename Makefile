@@ -28,7 +28,7 @@ SCENARIOS ?=
 PROXIES ?=
 OUT ?= loadtest
 # yes: what `make deb` packs and `make load` measures is the build of `make pgo`, which takes 7 % less CPU time
-# a request and some twenty minutes; anything else: a plain release build
+# a request and a quarter of an hour; anything else: a plain release build
 PGO ?= yes
 guided = $(and $(filter yes,$(PGO)),$(filter release,$(DEB_PROFILE)))
 # what `make pgo` builds for: x86-64-v3, native…; empty for any
@@ -46,7 +46,7 @@ TMPFILESDIR ?= $(PREFIX)/lib/tmpfiles.d
 MANDIR ?= $(PREFIX)/share/man
 DESTDIR ?=
 
-.PHONY: help run test test-peers test-systemd peers lint bench bench-instructions fuzz fuzz-diff load load-k6 pgo attack doc man install deb release dev install-tools
+.PHONY: help run test test-peers test-systemd peers lint bench bench-instructions fuzz fuzz-diff load load-k6 pgo attack doc man install deb release dev profiling install-tools
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' Makefile
@@ -199,12 +199,12 @@ install: ## binary, manual, units and a first configuration below PREFIX (/usr/l
 built = $(target)/$(if $(filter dev,$(1)),debug,$(1))
 deb: $(if $(DEB_BUILD),$(if $(guided),pgo,$(DEB_PROFILE)),install-tools) ## a Debian package in target/debian; DEB_PROFILE=dev or PGO=no for a quick one
 	@.ci/install-tools cargo-deb
-	$(if $(and $(DEB_BUILD),$(guided)),cp --remove-destination $(target)/pgo/stickfast $(call built,$(DEB_PROFILE))/stickfast)
+	$(if $(and $(DEB_BUILD),$(guided)),install -D $(target)/pgo/stickfast $(call built,$(DEB_PROFILE))/stickfast)
 	rm -rf target/man
 	$(call built,$(DEB_PROFILE))/stickfast man target/man
 	cargo deb --locked --profile $(DEB_PROFILE) --no-build
 
-release dev: install-tools
+release dev profiling: install-tools
 	cargo build --locked --profile $@ --bin stickfast
 
 install-tools:

@@ -27,11 +27,12 @@ build() {
         --bin stickfast --target "$host" --target-dir "$work/build"
 }
 
-# What the binary is made of.
+# What the binary is made of, and what decides how.
 ingredients() {
-    find src Cargo.toml Cargo.lock loadtest/backend.rs loadtest/*.py loadtest/*.lua loadtest/pgo.sh -type f -print0 |
-        sort -z | xargs -0 sha256sum
+    find src conf .cargo Cargo.toml Cargo.lock loadtest/backend.rs loadtest/*.py loadtest/*.lua loadtest/pgo.sh \
+        -type f -print0 | sort -z | xargs -0 sha256sum
     rustc -vV
+    env | grep -E '^(CARGO_(ENCODED|PROFILE)_|RUST|CC|CFLAGS|LDFLAGS|JEMALLOC)' | sort || true
     echo "$scenarios $seconds $cpu"
 }
 
@@ -41,7 +42,8 @@ if [[ -x $work/stickfast && $made_of == "$(cat "$work/made-of" 2>/dev/null)" ]];
     exit
 fi
 cargo build --release --locked --example backend --target-dir "$target"
-rm -rf "$work/counts" "$work/load" "$work/made-of"
+# What is built is built anew: cargo does not look into the counts, and would keep libraries of earlier ones.
+rm -rf "$work/build" "$work/counts" "$work/load" "$work/made-of"
 mkdir -p "$work/counts" "$work/load"
 built=$work/build/$host/release/stickfast
 build "-Cprofile-generate=$work/counts"

@@ -178,6 +178,49 @@ fn a_stopping_gateway_finishes_what_is_under_way() {
 }
 
 #[test]
+fn one_who_reads_slowly_gets_every_answer_whole() {
+    let backend = Backend::start("b");
+    let length = 390_000;
+    backend.shows("/page", Page::html(&"x".repeat(length)));
+    let gateway = |limits: &str| {
+        Gateway::start(&setup(&[&backend]).server(&format!("limits: {{ {limits} }}")))
+    };
+    let all = |gateway: &Gateway, end: &dyn Fn()| {
+        // so that it takes some seconds
+        let pause = Duration::from_millis(5);
+        let mut client = Http2::connect_slow(gateway.address(), 32 << 10, pause);
+        let pages: Vec<_> = (0..20).map(|_| client.start("/page")).collect();
+        end();
+        for page in pages {
+            let page = client.finish(page);
+            assert_eq!((page.status, page.body.len()), (200, length));
+        }
+        client.wait_for_farewell();
+    };
+    all(&gateway("idleTimeout: 200ms"), &|| {});
+    let mut stopping = gateway("");
+    let before = backend.requests();
+    all(&stopping, &|| {
+        until("they are under way", || (backend.requests() > before).then_some(()));
+        stopping.signal("TERM");
+    });
+    assert!(stopping.wait_for_exit(Duration::from_secs(10)).expect("it ends").success());
+}
+
+#[test]
+fn one_who_takes_nothing_is_cut_off_when_its_answers_are_through() {
+    let backend = Backend::start("b");
+    backend.shows("/page", Page::html(&"x".repeat(390_000)));
+    let setup = setup(&[&backend]).server("limits: { bodyTimeout: 700ms }");
+    let gateway = Gateway::start(&setup);
+    let mut client = Http2::connect_slow(gateway.address(), 1 << 10, Duration::from_secs(2));
+    let pages: Vec<_> = (0..40).map(|_| client.start("/page")).collect();
+    gateway.wait_for_metric("stickfast_connections", &[], 1.0);
+    gateway.wait_for_metric("stickfast_connections", &[], 0.0);
+    drop(pages);
+}
+
+#[test]
 fn one_who_opens_streams_only_to_reset_them_is_sent_away() {
     let backend = Backend::start("b");
     let gateway = Gateway::start(&setup(&[&backend]));

@@ -4,6 +4,8 @@
 //! frames in bytes that pass.
 
 use crate::model::clock;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
 /// The length of the preface (RFC 9113 §3.4), after which frames begin.
@@ -36,17 +38,40 @@ pub(super) struct Chatter {
     /// Frames beyond the business of the connection, times [`FOR_BYTES`].
     excess: u64,
     since: Instant,
+    written: Written,
+}
+
+/// Bytes that went to the client.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Written(Arc<AtomicU64>);
+
+impl Written {
+    pub(super) fn bytes(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
 }
 
 impl Chatter {
     /// Nothing has come yet, the preface neither.
     pub(super) fn new(now: Instant) -> Self {
-        Self { head: [0; HEAD], has: 0, skip: PREFACE, excess: 0, since: now }
+        Self {
+            head: [0; HEAD],
+            has: 0,
+            skip: PREFACE,
+            excess: 0,
+            since: now,
+            written: Written::default(),
+        }
+    }
+
+    pub(super) fn written(&self) -> Written {
+        self.written.clone()
     }
 
     /// So many bytes go to the client.
     pub(super) fn note_written(&mut self, bytes: usize) {
         self.excess = self.excess.saturating_sub(bytes as u64);
+        self.written.0.fetch_add(bytes as u64, Ordering::Relaxed);
     }
 
     /// Takes in what was read; `false` when the client is to be cut off.

@@ -3,7 +3,7 @@
 //! of that is due, `progress` knows.
 
 use super::census::Open;
-use super::chatter::Chatter;
+use super::chatter::{Chatter, Written};
 use super::progress::{Author, Begun, Due, Progress};
 use crate::model::{Brought, Did, Verdict, clock};
 use crate::observe::AccessLine;
@@ -28,6 +28,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
+use tokio::sync::oneshot;
 
 /// How a client begins that knows that we speak HTTP/2 (RFC 9113 §3.4).
 const HTTP2: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
@@ -51,7 +52,19 @@ pub(in crate::proxy) struct ClientIo {
     fresh: Mutex<Option<Fresh>>,
     /// Turns true when the listener has closed.
     closing: ShutdownWatch,
-    _open: Open,
+    open: Option<Open>,
+    /// Who is to end the connection when all that serves it is gone.
+    heir: Option<oneshot::Sender<(Stream, Open)>>,
+}
+
+/// Whoever serves streams drops the connection when it is done, and gives it to nobody.
+impl Drop for ClientIo {
+    fn drop(&mut self) {
+        if let (Some(heir), Some(open)) = (self.heir.take(), self.open.take()) {
+            // an error: it is to be dropped
+            let _ = heir.send((self.detach().0, open));
+        }
+    }
 }
 
 impl ClientIo {
@@ -66,7 +79,8 @@ impl ClientIo {
             answer: Vec::new(),
             fresh: Mutex::new(None),
             closing,
-            _open: open,
+            open: Some(open),
+            heir: None,
         }
     }
 
@@ -144,6 +158,16 @@ impl ClientIo {
     /// Whether it came too slowly.
     pub(in crate::proxy) fn body_was_too_slow(&self) -> bool {
         self.progress.body_was_too_slow()
+    }
+
+    /// Has it given to `heir` in the end, instead of closed.
+    pub(super) fn leave_to(&mut self, heir: oneshot::Sender<(Stream, Open)>) {
+        self.heir = Some(heir);
+    }
+
+    /// Tells how much of what streams say has gone to the client.
+    pub(super) fn written(&self) -> Written {
+        self.chatter.as_ref().map(|chatter| chatter.written()).unwrap_or_default()
     }
 
     /// The connection under a session.

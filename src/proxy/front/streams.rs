@@ -2,16 +2,19 @@
 //! drops an idle connection without a word (GOAWAY), counts no requests and lets a client open and
 //! reset streams for ever; hence one of ours around its parts.
 
+use super::chatter::Written;
 use super::conduct::Conduct;
 use super::io::ClientIo;
 use super::upload::Upload;
 use crate::model::clock;
+use crate::proxy::answer::{LINGER, LINGER_BYTES};
 use crate::proxy::company::Fresh;
 use crate::proxy::decide::Familiar;
 use crate::proxy::finish::Unfinished;
 use crate::proxy::hot::{self, Alarm, Visit};
 use crate::proxy::{Gateway, Refusal};
 use crate::snapshot::{Limits, Live};
+use bytes::Bytes;
 use futures_util::stream::FuturesUnordered;
 use futures_util::{FutureExt, StreamExt};
 use h2::Reason;
@@ -22,18 +25,28 @@ use pingora_core::protocols::http::ServerSession;
 use pingora_core::protocols::http::v2::server::{
     self, H2Accept, H2Options, HttpSession, default_h2_options,
 };
-use pingora_core::protocols::{Digest, GetProxyDigest, GetSocketDigest, GetTimingDigest, Ssl};
+use pingora_core::protocols::{
+    Digest, GetProxyDigest, GetSocketDigest, GetTimingDigest, Ssl, Stream,
+};
 use pingora_core::server::ShutdownWatch;
 use pingora_proxy::{HttpProxy, Session};
 use std::future::poll_fn;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::task::{Poll, ready};
-use std::time::Duration;
-use tokio::sync::{Notify, watch};
+use std::time::{Duration, Instant};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::sync::{Notify, oneshot, watch};
+use tokio::time::timeout;
 
 /// How long one who was told to go may take when nothing is under way.
 const FAREWELL: Duration = Duration::from_secs(2);
+
+/// How often it is looked whether answers that are through here have reached the client.
+const LOOK_AGAIN: Duration = Duration::from_millis(100);
+
+/// What of an answer is kept for a client that does not take it, before the backend has to wait.
+const UNSENT: usize = 64 * 1024;
 
 /// Malformed requests of one connection, as in Pingora.
 const TOLERATED: usize = 32;
@@ -123,6 +136,7 @@ fn options(limits: &Limits) -> H2Options {
     // by default there is room for one stream, and one that its backend does not read holds up all
     let all = WINDOW.saturating_mul(limits.max_streams).clamp(WINDOW, MOST);
     options.initial_window_size(WINDOW).initial_connection_window_size(all);
+    options.max_send_buffer_size(UNSENT);
     options
 }
 
@@ -132,6 +146,28 @@ fn introduce(header: &mut RequestHeader, streams: Streams) {
     let mut parts: http::request::Parts = std::mem::replace(header, blank).into();
     parts.extensions.insert(streams);
     *header = parts.into();
+}
+
+/// What goes to the client, as looked at now and then.
+struct Outflow {
+    written: Written,
+    bytes: u64,
+    since: Instant,
+}
+
+impl Outflow {
+    fn new(written: Written) -> Self {
+        Self { written, bytes: 0, since: clock::monotonic_now() }
+    }
+
+    /// Whether nothing has gone out since it was looked at `patience` ago, or before.
+    fn rests(&mut self, patience: Duration) -> bool {
+        let (bytes, now) = (self.written.bytes(), clock::monotonic_now());
+        if bytes != self.bytes {
+            (self.bytes, self.since) = (bytes, now);
+        }
+        now.saturating_duration_since(self.since) >= patience
+    }
 }
 
 /// Nothing has been under way for so long.
@@ -221,6 +257,8 @@ pub(super) async fn serve(
     live: &Arc<Live>,
     shutdown: &ShutdownWatch,
 ) {
+    let (mut io, (heir, left)) = (io, oneshot::channel());
+    io.leave_to(heir);
     let shared = Arc::new(Shared::default());
     let (busy, _) = watch::channel(());
     let server = Server { proxy, live, shutdown, shared, busy };
@@ -233,9 +271,44 @@ pub(super) async fn serve(
     };
     let mut short = Short { under_way: FuturesUnordered::new(), alarms: Vec::new() };
     // each stream stops after two pieces of its answer
-    tokio::task::unconstrained(accept(&server, io, &mut short, begin)).await;
+    let parting = tokio::task::unconstrained(accept(&server, io, &mut short, begin)).await;
     // they learn that their client has left
     while short.under_way.next().await.is_some() {}
+    if let (Parting::Fair, Ok((stream, open))) = (parting, left.await) {
+        linger(stream).await;
+        drop(open);
+    }
+}
+
+/// How a connection has ended.
+enum Parting {
+    /// With all that was to be said.
+    Fair,
+    /// In the middle of it.
+    Unfair,
+}
+
+/// Closes our side, and reads on while the client takes what it was sent: a connection that is closed with
+/// unread bytes is reset, and what is on its way is lost.
+async fn linger(stream: Stream) {
+    let (mut stream, mut unread, mut left) = (stream, [0; 1024], LINGER_BYTES);
+    let socket = stream.get_socket_digest();
+    let taken = || Some(socket.as_ref()?.tcp_info()?.tcpi_bytes_acked);
+    let mut before = None;
+    let _ = timeout(LINGER, stream.shutdown()).await;
+    loop {
+        match timeout(LINGER, stream.read(&mut unread)).await {
+            Ok(Ok(read @ 1..)) if read <= left => left -= read,
+            Ok(_) => return,
+            Err(_) => {
+                let now = taken();
+                if now == before {
+                    return;
+                }
+                before = now;
+            }
+        }
+    }
 }
 
 /// Takes the requests of a connection up as they come, and carries those on the short way on.
@@ -244,7 +317,7 @@ async fn accept<F: Future<Output = Ended>>(
     io: ClientIo,
     short: &mut Short<F>,
     begin: impl Fn(HttpSession, Alarm) -> F,
-) {
+) -> Parting {
     let Server { live, shutdown, shared, busy, .. } = server;
     let digest = Arc::new(Digest {
         ssl_digest: io.get_ssl_digest(),
@@ -252,10 +325,10 @@ async fn accept<F: Future<Output = Ended>>(
         proxy_digest: io.get_proxy_digest(),
         socket_digest: io.get_socket_digest(),
     });
-    let begun = io.begun();
+    let (begun, mut outflow) = (io.begun(), Outflow::new(io.written()));
     let limits = live.pin().limits;
     let Ok(mut connection) = server::handshake(Box::new(io), Some(options(&limits))).await else {
-        return;
+        return Parting::Unfair;
     };
     let mut stopping = (*shutdown).clone();
     let (mut leaving, mut requests, mut malformed) = (false, 0_u32, 0_usize);
@@ -264,7 +337,13 @@ async fn accept<F: Future<Output = Ended>>(
         leaving = true;
     }
     loop {
-        let patience = if leaving { FAREWELL } else { limits.idle_timeout };
+        // of what is through here, a part may still be on its way
+        let flows = short.under_way.is_empty() && connection.has_streams();
+        let patience = match (flows, leaving) {
+            (true, _) => LOOK_AGAIN,
+            (false, true) => FAREWELL / 2,
+            (false, false) => limits.idle_timeout,
+        };
         let accepted = tokio::select! {
             biased;
             changed = stopping.changed(), if !leaving => {
@@ -276,10 +355,7 @@ async fn accept<F: Future<Output = Ended>>(
             }
             () = shared.unfair.notified() => {
                 live.metrics.refused("reset-flood");
-                connection.abrupt_shutdown(Reason::ENHANCE_YOUR_CALM);
-                let farewell = HttpSession::from_h2_conn(&mut connection, Arc::clone(&digest));
-                let _ = tokio::time::timeout(FAREWELL, farewell).await;
-                return;
+                return send_away(connection, digest).await;
             }
             session = short.carry_on(), if !short.under_way.is_empty() => {
                 if let Some(session) = session {
@@ -289,11 +365,18 @@ async fn accept<F: Future<Output = Ended>>(
             }
             accepted = HttpSession::from_h2_conn(&mut connection, Arc::clone(&digest)) => accepted,
             () = idle(busy, patience), if short.under_way.is_empty() => {
-                if leaving {
-                    return;
+                if flows {
+                    if outflow.rests(limits.body_timeout) && connection.has_streams() {
+                        return Parting::Unfair;
+                    }
+                } else if leaving {
+                    if outflow.rests(FAREWELL / 2) {
+                        return Parting::Fair;
+                    }
+                } else {
+                    connection.graceful_shutdown();
+                    leaving = true;
                 }
-                connection.graceful_shutdown();
-                leaving = true;
                 continue;
             }
         };
@@ -317,10 +400,22 @@ async fn accept<F: Future<Output = Ended>>(
                 live.metrics.refused("bad-request");
                 malformed += 1;
                 if malformed >= TOLERATED {
-                    shared.unfair.notify_one();
+                    return send_away(connection, digest).await;
                 }
             }
-            Ok(None) | Err(_) => return,
+            Ok(None) => return Parting::Fair,
+            Err(_) => return Parting::Unfair,
         }
     }
+}
+
+/// Ends a connection whose client does not behave, and tells it.
+async fn send_away(
+    mut connection: h2::server::Connection<Stream, Bytes>,
+    digest: Arc<Digest>,
+) -> Parting {
+    connection.abrupt_shutdown(Reason::ENHANCE_YOUR_CALM);
+    let farewell = HttpSession::from_h2_conn(&mut connection, digest);
+    let _ = timeout(FAREWELL, farewell).await;
+    Parting::Unfair
 }

@@ -90,8 +90,8 @@ impl Exchange<'_, '_> {
             response.set(&CONNECTION, self.connection())?;
         }
         let mut overread = part.length < early.len();
-        self.status = response.status.as_u16();
         self.say(&response, part.payload == 0 && (body.is_whole() || overread))?;
+        self.status = response.status.as_u16();
         let mut piece = self.as_it_is(early, part);
         let mut pieces = 0_u32;
         let turn = if self.conn.client.is_stream() { TURN_OF_STREAM } else { TURN };

@@ -7,14 +7,16 @@ use h2::client::{ResponseFuture, SendRequest};
 use h2::{RecvStream, SendStream};
 use http::{HeaderMap, HeaderValue, Request};
 use rustls::pki_types::ServerName;
-use std::io::ErrorKind;
+use std::io::{self, ErrorKind};
 use std::net::SocketAddr;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
-use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::TcpStream;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::{TcpSocket, TcpStream};
 use tokio::runtime::Runtime;
 use tokio::task::JoinHandle;
-use tokio::time::timeout;
+use tokio::time::{Instant, Sleep, timeout};
 
 /// What takes longer is a failure of the test.
 const SILENCE: Duration = Duration::from_secs(30);
@@ -39,6 +41,19 @@ impl Http2 {
     pub(crate) fn connect(to: SocketAddr) -> Self {
         let runtime = runtime();
         let begun = runtime.block_on(async { begin(reach(to).await).await });
+        Self::with(runtime, begun, format!("http://{to}"))
+    }
+
+    /// Connects with windows as wide as those of browsers, and reads so many bytes with each `pause`.
+    pub(crate) fn connect_slow(to: SocketAddr, bytes: usize, pause: Duration) -> Self {
+        let runtime = runtime();
+        let begun = runtime.block_on(async {
+            let socket = TcpSocket::new_v4().unwrap();
+            socket.set_recv_buffer_size(1 << 16).unwrap();
+            let stream = socket.connect(to).await.expect("the listener accepts");
+            let rest = Box::pin(tokio::time::sleep(pause));
+            begin_with(Some(1 << 23), Slow { stream, bytes, pause, rest }).await
+        });
         Self::with(runtime, begun, format!("http://{to}"))
     }
 
@@ -294,10 +309,65 @@ async fn reach(to: SocketAddr) -> TcpStream {
     stream
 }
 
+/// A connection that is read slowly.
+struct Slow {
+    stream: TcpStream,
+    /// So many of them
+    bytes: usize,
+    /// each time that so long has passed.
+    pause: Duration,
+    rest: Pin<Box<Sleep>>,
+}
+
+impl AsyncRead for Slow {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let this = &mut *self;
+        ready!(this.rest.as_mut().poll(cx));
+        let mut part = vec![0; this.bytes.min(buffer.remaining())];
+        let mut part = ReadBuf::new(&mut part);
+        ready!(Pin::new(&mut this.stream).poll_read(cx, &mut part))?;
+        buffer.put_slice(part.filled());
+        this.rest.as_mut().reset(Instant::now() + this.pause);
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl AsyncWrite for Slow {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(cx, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+}
+
 async fn begin(stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static) -> Begun {
+    begin_with(None, stream).await
+}
+
+async fn begin_with(
+    window: Option<u32>,
+    stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+) -> Begun {
     // as browsers do: a stream that is not read leaves room for the others
     let mut builder = h2::client::Builder::new();
     builder.initial_connection_window_size(1 << 24);
+    if let Some(window) = window {
+        builder.initial_window_size(window);
+    }
     let (send, connection) = builder.handshake(stream).await.expect("a handshake");
     (send, tokio::spawn(connection))
 }
