@@ -274,14 +274,14 @@ pub(super) async fn serve(
     let parting = tokio::task::unconstrained(accept(&server, io, &mut short, begin)).await;
     // they learn that their client has left
     while short.under_way.next().await.is_some() {}
-    if let (Parting::Fair, Ok((stream, open))) = (parting, left.await) {
+    if let (End::Fair, Ok((stream, open))) = (parting, left.await) {
         linger(stream).await;
         drop(open);
     }
 }
 
 /// How a connection has ended.
-enum Parting {
+enum End {
     /// With all that was to be said.
     Fair,
     /// In the middle of it.
@@ -317,7 +317,7 @@ async fn accept<F: Future<Output = Ended>>(
     io: ClientIo,
     short: &mut Short<F>,
     begin: impl Fn(HttpSession, Alarm) -> F,
-) -> Parting {
+) -> End {
     let Server { live, shutdown, shared, busy, .. } = server;
     let digest = Arc::new(Digest {
         ssl_digest: io.get_ssl_digest(),
@@ -328,7 +328,7 @@ async fn accept<F: Future<Output = Ended>>(
     let (begun, mut outflow) = (io.begun(), Outflow::new(io.written()));
     let limits = live.pin().limits;
     let Ok(mut connection) = server::handshake(Box::new(io), Some(options(&limits))).await else {
-        return Parting::Unfair;
+        return End::Unfair;
     };
     let mut stopping = (*shutdown).clone();
     let (mut leaving, mut requests, mut malformed) = (false, 0_u32, 0_usize);
@@ -367,11 +367,11 @@ async fn accept<F: Future<Output = Ended>>(
             () = idle(busy, patience), if short.under_way.is_empty() => {
                 if flows {
                     if outflow.rests(limits.body_timeout) && connection.has_streams() {
-                        return Parting::Unfair;
+                        return End::Unfair;
                     }
                 } else if leaving {
                     if outflow.rests(FAREWELL / 2) {
-                        return Parting::Fair;
+                        return End::Fair;
                     }
                 } else {
                     connection.graceful_shutdown();
@@ -403,8 +403,8 @@ async fn accept<F: Future<Output = Ended>>(
                     return send_away(connection, digest).await;
                 }
             }
-            Ok(None) => return Parting::Fair,
-            Err(_) => return Parting::Unfair,
+            Ok(None) => return End::Fair,
+            Err(_) => return End::Unfair,
         }
     }
 }
@@ -413,9 +413,9 @@ async fn accept<F: Future<Output = Ended>>(
 async fn send_away(
     mut connection: h2::server::Connection<Stream, Bytes>,
     digest: Arc<Digest>,
-) -> Parting {
+) -> End {
     connection.abrupt_shutdown(Reason::ENHANCE_YOUR_CALM);
     let farewell = HttpSession::from_h2_conn(&mut connection, digest);
     let _ = timeout(FAREWELL, farewell).await;
-    Parting::Unfair
+    End::Unfair
 }

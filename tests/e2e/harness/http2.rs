@@ -16,7 +16,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::runtime::Runtime;
 use tokio::task::JoinHandle;
-use tokio::time::{Instant, Sleep, timeout};
+use tokio::time::{Interval, MissedTickBehavior, timeout};
 
 /// What takes longer is a failure of the test.
 const SILENCE: Duration = Duration::from_secs(30);
@@ -51,8 +51,9 @@ impl Http2 {
             let socket = TcpSocket::new_v4().unwrap();
             socket.set_recv_buffer_size(1 << 16).unwrap();
             let stream = socket.connect(to).await.expect("the listener accepts");
-            let rest = Box::pin(tokio::time::sleep(pause));
-            begin_with(Some(1 << 23), Slow { stream, bytes, pause, rest }).await
+            let mut pace = tokio::time::interval(pause);
+            pace.set_missed_tick_behavior(MissedTickBehavior::Delay);
+            begin_with(Some(1 << 23), Slow { stream, bytes, pace }).await
         });
         Self::with(runtime, begun, format!("http://{to}"))
     }
@@ -312,11 +313,9 @@ async fn reach(to: SocketAddr) -> TcpStream {
 /// A connection that is read slowly.
 struct Slow {
     stream: TcpStream,
-    /// So many of them
+    /// So many of them at each tick.
     bytes: usize,
-    /// each time that so long has passed.
-    pause: Duration,
-    rest: Pin<Box<Sleep>>,
+    pace: Interval,
 }
 
 impl AsyncRead for Slow {
@@ -326,12 +325,11 @@ impl AsyncRead for Slow {
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let this = &mut *self;
-        ready!(this.rest.as_mut().poll(cx));
+        ready!(this.pace.poll_tick(cx));
         let mut part = vec![0; this.bytes.min(buffer.remaining())];
         let mut part = ReadBuf::new(&mut part);
         ready!(Pin::new(&mut this.stream).poll_read(cx, &mut part))?;
         buffer.put_slice(part.filled());
-        this.rest.as_mut().reset(Instant::now() + this.pause);
         Poll::Ready(Ok(()))
     }
 }
