@@ -198,6 +198,8 @@ def failures(name, results):
 
 def commit():
     """The commit that is measured; `-dirty` where files, other than earlier results, have changed since."""
+    if not shutil.which("git"):
+        return "unknown"
     git = ["git", "-C", os.path.dirname(generators.HERE)]
     told = subprocess.run([*git, "rev-parse", "--short", "HEAD"], capture_output=True, text=True)
     results = [f":!loadtest/{name}" for name in ("RESULTS.md", "results.json", "results.svg")]

@@ -16,7 +16,7 @@ from processes import Failure
 from proxies import POOL, Needs
 
 SMALL, LARGE = 100 * 1024, 10 * 1024 * 1024
-CLIENTS, CONNECTIONS = 8, 64
+CLIENTS, CONNECTIONS, STREAMS = 8, 64, 100
 IDLE = 10_000
 RULES = 10_000
 BACKENDS = 1_000
@@ -49,6 +49,9 @@ class Scenario:
                 suffix += f", {rules:,} rules" if len(self.rules) > 1 else ""
                 yield suffix, backends, rules
 
+    def at_once(self):
+        return self.connections * (STREAMS if self.http2 else 1)
+
     def needs(self, bench, backends, rules):
         return Needs(
             backends=bench.backends(backends),
@@ -56,7 +59,7 @@ class Scenario:
             http2=self.http2,
             hashed=self.hashed,
             rules=rules,
-            pool=max(POOL, 2 * backends if self.hashed else 0),
+            pool=max(POOL, 2 * backends if self.hashed else 0, self.at_once() if self.http2 else 0),
         )
 
 
@@ -100,7 +103,7 @@ ALL = [
     Scenario(
         "http2",
         "HTTP/2",
-        "8 connections of 100 streams each, without TLS (h2c), small GETs with their cookie.",
+        f"8 connections of {STREAMS} streams each, without TLS (h2c), small GETs with one cookie.",
         http2=True,
         connections=8,
     ),
@@ -207,7 +210,7 @@ class Entrant:
                 needs,
                 seconds,
                 scenario.connections,
-                streams=100,
+                streams=STREAMS,
                 rate=self.bench.rate() if scenario.paced else None,
                 cookie=given[0],
                 log=os.path.join(self.bench.scratch, "h2load.log"),
