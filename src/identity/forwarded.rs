@@ -2,7 +2,7 @@
 //! its scheme. A plan, not an edit of headers: the proxy applies it to Pingora's own header type,
 //! which keeps the case of names.
 
-use crate::model::fields::{Fields, named};
+use crate::model::fields::{Fields, begins_alike, named};
 use http::header::HeaderName;
 use smallvec::SmallVec;
 use std::net::{IpAddr, Ipv4Addr};
@@ -81,14 +81,8 @@ pub fn came_by_https(trusted: bool, headers: &impl Fields, listener_https: bool)
     is(b"https") || is(b"wss") || (listener_https && !is(b"http") && !is(b"ws"))
 }
 
-/// `_` is read as `-`, since servers of the CGI kind (WSGI, Rack, PHP) see no difference.
 fn speaks_of_the_client(name: &[u8]) -> bool {
-    let is = |(byte, wanted): (u8, u8)| {
-        byte.eq_ignore_ascii_case(&wanted) || (byte == b'_' && wanted == b'-')
-    };
-    let prefix = b"x-forwarded-";
-    name.eq_ignore_ascii_case(b"forwarded")
-        || (name.len() >= prefix.len() && name.iter().copied().zip(prefix.iter().copied()).all(is))
+    name.eq_ignore_ascii_case(b"forwarded") || begins_alike(name, b"x-forwarded-")
 }
 
 /// All lines and the peer as one list.

@@ -38,7 +38,37 @@ pub fn text(value: &[u8]) -> Option<&str> {
     value.iter().all(visible).then(|| std::str::from_utf8(value).ok()).flatten()
 }
 
+/// Whether `name` begins with `prefix` to servers of the CGI kind (WSGI, Rack, PHP): they see no difference
+/// between `_` and `-`.
+pub fn begins_alike(name: &[u8], prefix: &[u8]) -> bool {
+    let read = |byte: &u8| if *byte == b'_' { b'-' } else { byte.to_ascii_lowercase() };
+    name.len() >= prefix.len()
+        && name.iter().zip(prefix).all(|(one, other)| read(one) == read(other))
+}
+
+/// Whether they see `other` in it.
+pub fn is_alike(name: &[u8], other: &HeaderName) -> bool {
+    let other = other.as_str().as_bytes();
+    name.len() == other.len() && begins_alike(name, other)
+}
+
 /// What a name of fields is, when it is one.
 pub fn named(name: &[u8]) -> Option<HeaderName> {
     HeaderName::from_bytes(name).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_that_servers_of_the_cgi_kind_do_not_tell_apart_are_alike() {
+        let name = HeaderName::from_static("x-request-id");
+        for other in ["x-request-id", "X_Request-ID"] {
+            assert!(is_alike(other.as_bytes(), &name) && begins_alike(other.as_bytes(), b"x-req"));
+        }
+        for other in ["x-request-i", "x-request-ids", "x.request-id", ""] {
+            assert!(!is_alike(other.as_bytes(), &name));
+        }
+    }
 }

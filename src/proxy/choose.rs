@@ -2,10 +2,11 @@
 
 use super::company::{self, Fresh};
 use super::ctx::Ctx;
-use super::decide::{self, Choice, Wish, Within};
-use super::front::{ClientIo, fresh, set_fresh};
+use super::decide::{Choice, Wish, Within};
+use super::front::{ClientIo, Known};
 use super::refusal::Refusal;
 use super::respond::TUNNEL_TIMEOUT;
+use super::sign;
 use crate::affinity::course::{OnUnhealthy, WhenFull, when_full};
 use crate::model::{Cause, Fields, clock};
 use crate::pool::{Ends, For, Member, Room, Seat, Waited, pingora_address, wait};
@@ -28,6 +29,7 @@ pub(super) async fn choose(
     let snapshot = Arc::clone(&ctx.snapshot);
     let same = ctx.once_more.take().and_then(|_| ctx.seat.take());
     ctx.seat = None;
+    let anew = same.is_some() && ctx.late_failures > 0;
     let found = match same {
         Some(same) => Ok(same),
         None => find_seat(session, ctx, &snapshot, live).await,
@@ -54,6 +56,11 @@ pub(super) async fn choose(
     let mut tongue = rule.service.tongue;
     // a WebSocket is asked for in HTTP/1.1
     tongue.http2 &= !ctx.handshakes;
+    let asks_once = !tongue.http2 && sign::ends_connection(&session.req_header().method, ctx);
+    if anew || asks_once {
+        // it has a connection to itself: others that are kept may have ended too, or nobody may have this one
+        peer.group_key = rand::random();
+    }
     if upgrade || (tongue.http2 && ctx.streams) {
         // this timeout cannot be changed after the 101; until then `ClientIo` holds the shorter one.
         // And over HTTP/2 it runs while the client sends, however long that takes: there the
@@ -84,11 +91,7 @@ pub(super) fn at_once(
     live: &Live,
 ) -> std::result::Result<Step, Refusal> {
     loop {
-        let (choice, fresh) = company::choose(header, remembered.clone(), ctx, rule, live);
-        if fresh.is_some() {
-            *remembered = fresh;
-        }
-        let member = match choice {
+        let member = match company::choose(header, remembered, ctx, rule, live) {
             Choice::Bound(member) | Choice::Placed(member) => member,
             Choice::Panic(member) => {
                 rule.service.metrics.panic_picked();
@@ -122,23 +125,25 @@ async fn find_seat(
     live: &Live,
 ) -> std::result::Result<Seat, Refusal> {
     let rule = ctx.rule.and_then(|at| snapshot.rule(at)).ok_or(Refusal::NoRoute)?;
-    loop {
-        let mut remembered = fresh(session);
-        let before = remembered.clone();
-        let step = at_once(session.req_header(), &mut remembered, ctx, rule, live);
-        if let Some(fresh) = remembered.filter(|fresh| Some(fresh) != before.as_ref()) {
-            set_fresh(session, fresh);
-        }
+    let mut known = Known::of(session);
+    let found = loop {
+        let header = session.req_header();
+        let step = known.with(|fresh| at_once(header, fresh, ctx, rule, live));
         match step? {
-            Step::Seated(seat) => return Ok(seat),
+            Step::Seated(seat) => break Ok(seat),
             Step::WaitFor(member) => {
                 if let Some(seat) = wait_for(&member, ctx, rule, leaves(session)).await? {
-                    return Ok(seat);
+                    break Ok(seat);
                 }
             }
-            Step::WaitForAny => return queue(ctx, rule, leaves(session)).await,
+            Step::WaitForAny => {
+                let header = header.clone();
+                break queue(&header, &mut known, ctx, rule, live, leaves(session)).await;
+            }
         }
-    }
+    };
+    known.keep(session);
+    found
 }
 
 /// The bound backend serves no more since the key was read: the policy for that decides.
@@ -205,12 +210,25 @@ pub(super) async fn wait_for(
 
 /// Waits for any backend of the service, until the client `leaves`.
 pub(super) async fn queue(
+    header: &impl Fields,
+    known: &mut Known,
     ctx: &mut Ctx,
     rule: &Rule,
+    live: &Live,
     leaves: impl Future<Output = ()>,
 ) -> std::result::Result<Seat, Refusal> {
+    let (crowd, room) = (&*rule.service.crowd, room_left(ctx, rule));
+    // one that may not use every seat must not be woken in the place of one that may
+    let may_use_any = match &ctx.within {
+        Within::Any => true,
+        Within::Rather(version) => rule.service.split.takes(version),
+        Within::Only(_) => false,
+    };
+    let whom =
+        if may_use_any && ctx.tried.is_empty() { For::Anyone(crowd) } else { For::Some(crowd) };
+    let begun = clock::monotonic_now();
     let seat = || loop {
-        match decide::choose(wish(ctx, rule, &mut [0; 16])) {
+        match known.with(|fresh| company::choose(header, fresh, ctx, rule, live)) {
             Choice::Bound(member) | Choice::Placed(member) | Choice::Panic(member) => {
                 // where another request has taken the last seat meanwhile, there may be one elsewhere
                 if let seat @ Some(_) = Seat::take(&member) {
@@ -220,14 +238,7 @@ pub(super) async fn queue(
             Choice::Lost(_) | Choice::Full(_) | Choice::Crowded | Choice::Nobody => break None,
         }
     };
-    let crowd = &*rule.service.crowd;
-    // one that may not use every seat must not be woken in the place of one that may
-    let whom = match &ctx.within {
-        Within::Any if ctx.tried.is_empty() => For::Anyone(crowd),
-        Within::Any | Within::Rather(_) | Within::Only(_) => For::Some(crowd),
-    };
-    let begun = clock::monotonic_now();
-    let found = while_client_stays(leaves, wait(whom, room_left(ctx, rule), seat)).await;
+    let found = while_client_stays(leaves, wait(whom, room, seat)).await;
     note_wait(ctx, begun, found)?.ok_or(Refusal::Full)
 }
 

@@ -22,28 +22,31 @@ pub(super) struct Fresh {
 }
 
 /// Chooses for a request; one without a key goes where its company went. `remembered` is the fresh
-/// binding of its connection; one that is to be remembered instead is handed back.
+/// binding of its connection.
 pub(super) fn choose(
     header: &impl Fields,
-    remembered: Option<Fresh>,
+    remembered: &mut Option<Fresh>,
     ctx: &mut Ctx,
     rule: &Rule,
     live: &Live,
-) -> (Choice, Option<Fresh>) {
+) -> Choice {
     let burst = rule.stickiness.as_ref().map(|stickiness| stickiness.burst);
     let burst = burst.filter(|burst| burst.same_connection || burst.window_ms > 0);
     // whatever it brought holds no longer, or it brought nothing
     let is_new = ctx.bond.is_none() && ctx.cause.is_some() && ctx.stamps;
     let mut buffer = [0; 16];
     let Some(burst) = burst.filter(|_| is_new) else {
-        return (decide::choose(wish(ctx, rule, &mut buffer)), None);
+        return decide::choose(wish(ctx, rule, &mut buffer));
     };
-    let (choice, pick) = together(header, remembered, ctx, rule, live, burst);
-    let fresh = pick.map(|pick| {
+    let (choice, pick) = together(header, remembered.as_ref(), ctx, rule, live, burst);
+    if let Some(pick) = pick {
         ctx.tag = Some(pick.tag);
-        Fresh { target: target(ctx, rule).into(), client: ctx.client, pick }
-    });
-    (choice, fresh.filter(|_| burst.same_connection))
+        if burst.same_connection {
+            let target = target(ctx, rule).into();
+            *remembered = Some(Fresh { target, client: ctx.client, pick });
+        }
+    }
+    choice
 }
 
 /// The service, and the version where only one may serve: requests for two are no company.
@@ -58,7 +61,7 @@ fn target<'t>(ctx: &Ctx, rule: &'t Rule) -> Cow<'t, str> {
 
 fn together(
     header: &impl Fields,
-    remembered: Option<Fresh>,
+    remembered: Option<&Fresh>,
     ctx: &Ctx,
     rule: &Rule,
     live: &Live,
@@ -80,7 +83,7 @@ fn together(
     if let Some(fresh) = on_connection
         && let Some(company) = member(&fresh.pick)
     {
-        return (with(Some(company)), Some(fresh.pick));
+        return (with(Some(company)), Some(fresh.pick.clone()));
     }
     let agent = header.first(&USER_AGENT);
     let key = live.bursts.key(&target, ctx.client, agent);

@@ -51,12 +51,12 @@ fn policy_rejects(ctx: &Ctx) -> bool {
     rejects && ctx.cause == Some(Cause::Unhealthy)
 }
 
-/// Whether this machine has no descriptor, port or buffer left.
+/// Whether this machine has no descriptor or buffer left. Ports run out for one backend at a time.
 fn out_of_resources(error: &Error) -> bool {
     let cause = error.root_cause().downcast_ref::<std::io::Error>();
     matches!(
         cause.and_then(std::io::Error::raw_os_error),
-        Some(libc::EMFILE | libc::ENFILE | libc::EADDRNOTAVAIL | libc::ENOBUFS | libc::ENOMEM)
+        Some(libc::EMFILE | libc::ENFILE | libc::ENOBUFS | libc::ENOMEM)
     )
 }
 
@@ -119,4 +119,20 @@ pub(super) fn after_sending(
     // always decided, else Pingora panics
     error.set_retry(retry);
     error
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_next_backend_would_fail_alike_where_this_machine_is_out_of_something() {
+        let of = |code| {
+            let cause = std::io::Error::from_raw_os_error(code);
+            out_of_resources(&Error::because(ErrorType::ConnectError, "cannot connect", cause))
+        };
+        assert!(of(libc::EMFILE) && of(libc::ENOBUFS));
+        // no port is left for this address, or there is no way to its kind of addresses
+        assert!(!of(libc::EADDRNOTAVAIL) && !of(libc::ECONNREFUSED));
+    }
 }

@@ -220,11 +220,36 @@ fn peer(stream: &(impl GetSocketDigest + ?Sized)) -> IpAddr {
     }
 }
 
-/// The binding that an earlier request of this connection, without a key, was given.
-pub(super) fn fresh(session: &Session) -> Option<Fresh> {
-    match Streams::of(session) {
-        Some(streams) => streams.fresh(),
-        None => ClientIo::of(session)?.fresh(),
+/// The binding that the first request of a connection without a key was given; at hand also while it is
+/// watched whether the client leaves.
+pub(super) enum Known {
+    /// There is one request at a time.
+    Own(Option<Fresh>),
+    /// There are several.
+    Shared(Streams),
+}
+
+impl Known {
+    /// What is known on the connection of `session`.
+    pub(super) fn of(session: &Session) -> Self {
+        match Streams::of(session) {
+            Some(streams) => Self::Shared(streams.clone()),
+            None => Self::Own(ClientIo::of(session).and_then(ClientIo::fresh)),
+        }
+    }
+
+    pub(super) fn with<T>(&mut self, ask: impl FnOnce(&mut Option<Fresh>) -> T) -> T {
+        match self {
+            Self::Own(fresh) => ask(fresh),
+            Self::Shared(streams) => streams.with_fresh(ask),
+        }
+    }
+
+    /// Remembers it for the next request.
+    pub(super) fn keep(self, session: &Session) {
+        if let (Self::Own(Some(fresh)), Some(io)) = (self, ClientIo::of(session)) {
+            io.set_fresh(fresh);
+        }
     }
 }
 
@@ -232,14 +257,5 @@ pub(super) fn fresh(session: &Session) -> Option<Fresh> {
 pub(super) fn heed_closing(session: &mut Session) {
     if ClientIo::of(session).is_some_and(ClientIo::is_closing) {
         session.set_keepalive(None);
-    }
-}
-
-/// Remembers it.
-pub(super) fn set_fresh(session: &Session, fresh: Fresh) {
-    match (Streams::of(session), ClientIo::of(session)) {
-        (Some(streams), _) => streams.set_fresh(fresh),
-        (None, Some(io)) => io.set_fresh(fresh),
-        (None, None) => {}
     }
 }

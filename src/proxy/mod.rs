@@ -47,6 +47,8 @@ use crate::snapshot::Live;
 use async_trait::async_trait;
 use bytes::Bytes;
 use front::Streams;
+use http::Version;
+use http::header::CONNECTION;
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::modules::http::HttpModules;
 use pingora::upstreams::peer::HttpPeer;
@@ -131,6 +133,10 @@ impl ProxyHttp for Gateway {
     ) -> Result<()> {
         let tls = receive::tls(session);
         sign::sign(request, session.req_header().version, tls.as_deref(), ctx)?;
+        let asks_once = sign::ends_connection(&request.method, ctx) && !ctx.handshakes;
+        if asks_once && request.version != Version::HTTP_2 {
+            request.insert_header(CONNECTION, "close")?;
+        }
         receive::ask_for_body(session, ctx);
         Ok(())
     }

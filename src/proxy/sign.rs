@@ -8,9 +8,10 @@ use super::refusal::Refusal;
 use crate::affinity::stamp::Elsewhere;
 use crate::identity::Forwarded;
 use crate::identity::forwarded::{X_FORWARDED_FOR, X_FORWARDED_HOST, X_FORWARDED_PROTO};
-use crate::model::fields::{named, text};
+use crate::model::fields::{begins_alike, is_alike, named, text};
 use crate::model::{Cause, Fields};
 use crate::tls::Secured;
+use http::Method;
 use http::header::{HeaderName, VIA};
 use pingora::Result;
 use pingora_core::protocols::tls::SslDigest;
@@ -44,9 +45,11 @@ pub(super) fn speak_for_client(
     forwarded: &Forwarded,
     host: &[u8],
 ) -> std::result::Result<(), Refusal> {
-    let prefix = b"x-affinity-";
-    let ours =
-        |name: &&[u8]| name.get(..prefix.len()).is_some_and(|own| own.eq_ignore_ascii_case(prefix));
+    // one with a `_` in it would stand beside ours
+    let ours = |name: &&[u8]| {
+        begins_alike(name, b"x-affinity-")
+            || (is_alike(name, &X_REQUEST_ID) && name.contains(&b'_'))
+    };
     let names = header.each().map(|(name, _)| name);
     let pretended: SmallVec<[HeaderName; 2]> = names.filter(ours).filter_map(named).collect();
     for name in forwarded.dropped.iter().chain(&pretended) {
@@ -63,7 +66,7 @@ pub(super) fn speak_for_client(
 }
 
 /// Tells who the client's certificate is for. No client says so itself, whatever listener it came
-/// by; `_` is read as `-`, as servers of the CGI kind do.
+/// by.
 pub(super) fn tell_subject(
     header: &mut impl Message,
     told: &[HeaderName],
@@ -72,13 +75,11 @@ pub(super) fn tell_subject(
     if told.is_empty() {
         return Ok(());
     }
-    let same = |one: &[u8], other: &HeaderName| {
-        let read = |byte: u8| if byte == b'_' { b'-' } else { byte.to_ascii_lowercase() };
-        one.iter().copied().map(read).eq(other.as_str().bytes().map(read))
-    };
     let names = header.each().map(|(name, _)| name);
-    let pretended: SmallVec<[HeaderName; 2]> =
-        names.filter(|name| told.iter().any(|told| same(name, told))).filter_map(named).collect();
+    let pretended: SmallVec<[HeaderName; 2]> = names
+        .filter(|name| told.iter().any(|told| is_alike(name, told)))
+        .filter_map(named)
+        .collect();
     for name in pretended {
         header.remove(&name);
     }
@@ -91,6 +92,14 @@ fn write_subject(header: &mut impl Message, tls: Option<&SslDigest>) -> Result<(
         Some((subject, name)) => header.set(&name, subject.as_bytes()),
         None => Ok(()),
     }
+}
+
+/// A backend that does not read the body of a request that has none by custom (RFC 9110 §9.3.1) takes it for its
+/// next request. Nobody else is to have the answer to that: the connection ends with this request.
+pub(super) fn ends_connection(method: &Method, ctx: &Ctx) -> bool {
+    ctx.streams
+        && [Method::GET, Method::HEAD, Method::OPTIONS, Method::DELETE, Method::TRACE]
+            .contains(method)
 }
 
 /// The headers that a client could take away again by naming them in `Connection`; put in when

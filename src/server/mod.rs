@@ -60,8 +60,8 @@ use health::HealthService;
 use inherited::Inherited;
 use notify::Notify;
 use parking_lot::Mutex;
+use pingora::server::Server;
 use pingora::server::configuration::ServerConf;
-use pingora::server::{RunArgs, Server};
 use pingora::services::background::background_service;
 use reload::Reload;
 use renewals::Renewals;
@@ -108,6 +108,9 @@ pub enum StartError {
     /// The signals cannot be listened to.
     #[error("cannot take over signals: {0}")]
     Signals(std::io::Error),
+    /// There can be no threads, or Pingora has failed.
+    #[error("cannot serve: {0}")]
+    Serve(std::io::Error),
     /// There can be no pipe.
     #[error("cannot make a pipe: {0}")]
     Lineage(std::io::Error),
@@ -263,7 +266,7 @@ fn serve(
         }),
     };
     pingora.add_service(background_service("control", control));
-    pingora.run(RunArgs { shutdown_signal: Box::new(stop) });
+    stop::serve(pingora, stop).map_err(StartError::Serve)?;
     drop(pid_file.lock().take());
     live.access_log.flush(Duration::from_secs(1));
     if diagnostics.dropped() > 0 {
@@ -335,6 +338,8 @@ fn pingora_conf(server: &config::Server) -> ServerConf {
     };
     ServerConf {
         threads,
+        // one has nobody to steal from, and does without what that takes
+        work_stealing: threads > 1,
         upstream_keepalive_pool_size: descriptors::kept(POOL),
         // services bring their own authorities; reading the machine's would panic on a bad one
         ca_file: Some("/dev/null".to_owned()),

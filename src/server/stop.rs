@@ -12,8 +12,11 @@ use crate::model::clock;
 use crate::snapshot::Live;
 use async_trait::async_trait;
 use parking_lot::Mutex;
-use pingora::server::{ShutdownSignal, ShutdownSignalWatch};
+use pingora::server::{RunArgs, Server, ShutdownSignal, ShutdownSignalWatch};
+use std::io;
 use std::sync::Arc;
+use std::sync::mpsc::RecvTimeoutError;
+use std::thread;
 use std::time::Duration;
 use tokio::signal::unix::Signal;
 use tokio::sync::{mpsc, watch};
@@ -25,6 +28,9 @@ const SPREAD: Duration = Duration::from_secs(10);
 const PARTING: Duration = Duration::from_secs(3);
 /// How long open requests of operators are waited for.
 const OPERATORS: Duration = Duration::from_secs(2);
+
+/// How long threads may take to end when all is done.
+const THREADS: Duration = Duration::from_secs(1);
 
 /// Telling the successor what was learnt may take one part in so many of this process's time.
 const EFFORT: u32 = 20;
@@ -60,6 +66,40 @@ pub(super) struct Parts {
     pub(super) ending: Ending,
     pub(super) lineage: Arc<Lineage>,
     pub(super) drain_timeout: Duration,
+}
+
+/// Serves until the end. Where threads do not steal, Pingora waits for each task that does not pause; the
+/// process does not.
+pub(super) fn serve(pingora: Server, stop: Stop) -> io::Result<()> {
+    let (stopped, has_stopped) = std::sync::mpsc::channel();
+    let shutdown_signal = Box::new(Announced { stop, stopped });
+    let (ended, has_ended) = std::sync::mpsc::channel::<()>();
+    let serving = thread::Builder::new().name("pingora".to_owned()).spawn(move || {
+        let _ended = ended;
+        pingora.run(RunArgs { shutdown_signal });
+    })?;
+    // an error: Pingora has ended by itself
+    let _ = has_stopped.recv();
+    if has_ended.recv_timeout(THREADS) == Err(RecvTimeoutError::Timeout) {
+        tracing::warn!("a task does not pause: the process ends without it");
+        return Ok(());
+    }
+    serving.join().map_err(|_| io::Error::other("Pingora has failed"))
+}
+
+/// A stop of which others hear, too.
+struct Announced {
+    stop: Stop,
+    stopped: std::sync::mpsc::Sender<()>,
+}
+
+#[async_trait]
+impl ShutdownSignalWatch for Announced {
+    async fn recv(&self) -> ShutdownSignal {
+        let signal = self.stop.recv().await;
+        let _ = self.stopped.send(());
+        signal
+    }
 }
 
 impl Stop {
@@ -205,13 +245,12 @@ fn tell(mut heir: Heir, live: &Live, over: &watch::Receiver<bool>) {
         let pause = LOOK_AGAIN.max(start.elapsed() * EFFORT);
         let until = clock::monotonic_now() + pause;
         while over.has_changed().is_ok() && !*over.borrow() && clock::monotonic_now() < until {
-            std::thread::sleep(LOOK_AGAIN.min(pause));
+            thread::sleep(LOOK_AGAIN.min(pause));
         }
     }
 }
 
-#[async_trait]
-impl ShutdownSignalWatch for Stop {
+impl Stop {
     async fn recv(&self) -> ShutdownSignal {
         let ending = self.ending.lock().take();
         let Some(Ending { mut terminate, mut interrupt }) = ending else {

@@ -172,6 +172,7 @@ impl Driven {
             .sticky()
             .listener(&format!("http2: {http2}"))
             .server(&format!("hotPath: {hot_path}"))
+            .server("threads: 1")
             .server("limits: { headerTimeout: 500ms, bodyTimeout: 500ms, idleTimeout: 500ms }");
         Self { gateway: Gateway::start(&setup), backend }
     }

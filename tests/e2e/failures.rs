@@ -1,8 +1,12 @@
 //! Backends that fail: a request is served by another one where that is safe, and answered with
 //! the right word where it is not.
 
-use crate::harness::{Answer, Backend, Behaviour, Gateway, Request, Setup, until, within};
-use std::io::ErrorKind;
+use crate::harness::{
+    Answer, Backend, Behaviour, Gateway, Request, Setup, skip_head, speaking, until, within,
+};
+use std::io::{BufReader, ErrorKind, Write as _};
+use std::sync::Barrier;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -83,6 +87,31 @@ fn a_put_whose_backend_hangs_up_arrives_whole_at_another() {
         assert_eq!(answer.seen()["body_length"], 30_000, "the limit counts each try by itself");
     }
     assert!(b1.requests() > 0, "it was tried");
+}
+
+#[test]
+fn kept_connections_that_have_all_ended_say_nothing_of_their_backend() {
+    for hot_path in ["on", "off"] {
+        // ends each connection with its second request, unanswered; the first two answers come together
+        let (together, connections) = (Barrier::new(2), AtomicUsize::new(0));
+        let fickle = speaking("b", move |mut stream| {
+            let nth = connections.fetch_add(1, Ordering::SeqCst);
+            let mut from = BufReader::new(stream.try_clone().unwrap());
+            skip_head(&mut from);
+            if nth < 2 {
+                together.wait();
+            }
+            stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok").unwrap();
+            skip_head(&mut from);
+        });
+        let setup = Setup::of(&[&fickle]).server(&format!("hotPath: {hot_path}"));
+        let gateway = Gateway::start(&setup);
+        thread::scope(|scope| {
+            let ask = || assert_eq!(gateway.client().get("/").status, 200);
+            (0..2).for_each(|_| drop(scope.spawn(ask)));
+        });
+        assert_eq!(gateway.client().get("/").status, 200, "{hot_path}");
+    }
 }
 
 #[test]

@@ -53,11 +53,16 @@ fn affinity_headers_of_a_client_are_dropped_and_its_others_arrive_as_sent() {
     let request = Request::get("/")
         .with("X-Affinity-Client", "me")
         .with("x-affinity-backend", "b9")
+        // the same to servers that put fields into their environment
+        .with("X_Affinity_Failover", "from=b1; reason=gone")
+        .with("x_request-id", "mine")
         .with("X-Own", "a, b;  c=\"d\"")
         .with("X-Own", "second");
     let answer = gateway.client().send(&request);
     assert_eq!(answer.seen_fields("x-affinity-client"), [""; 0]);
     assert_eq!(answer.seen_fields("x-affinity-backend"), [""; 0]);
+    assert_eq!(answer.seen_fields("x_affinity_failover"), [""; 0]);
+    assert_eq!(answer.seen_fields("x_request-id"), [""; 0]);
     assert_eq!(answer.seen_fields("x-own"), ["a, b;  c=\"d\"", "second"]);
 }
 

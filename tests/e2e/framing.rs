@@ -2,7 +2,7 @@
 //! driver has served it.
 
 use crate::harness::{Backend, Gateway, Setup, skip_head, speaking};
-use std::io::{BufReader, Write as _};
+use std::io::{BufRead as _, BufReader, Write as _};
 
 /// A backend that ends its connection behind each answer.
 fn saying(answer: &'static str) -> Backend {
@@ -10,6 +10,48 @@ fn saying(answer: &'static str) -> Backend {
         skip_head(&mut BufReader::new(stream.try_clone().unwrap()));
         stream.write_all(answer.as_bytes()).unwrap();
     })
+}
+
+/// A backend that takes no notice of bodies: it reads them as its next request. The answer to `/smuggled` takes
+/// until the next one comes.
+fn ignorant() -> Backend {
+    speaking("b", |mut stream| {
+        let mut from = BufReader::new(stream.try_clone().unwrap());
+        loop {
+            let head = skip_head(&mut from);
+            let Some(path) = head.split(' ').nth(1) else { return };
+            if path == "/smuggled" && from.fill_buf().is_ok_and(<[u8]>::is_empty) {
+                return;
+            }
+            let told = if head.contains("Connection: close") { "told" } else { "" };
+            let body = format!("{path} {told}");
+            let length = body.len();
+            let answer = format!("HTTP/1.1 200 OK\r\nContent-Length: {length}\r\n\r\n{body}");
+            if stream.write_all(answer.as_bytes()).is_err() {
+                return;
+            }
+        }
+    })
+}
+
+#[test]
+fn nobody_has_the_answer_to_a_body_that_is_read_as_a_request() {
+    for hot_path in ["on", "off"] {
+        let backend = ignorant();
+        let setup = Setup::of(&[&backend]).server(&format!("hotPath: {hot_path}"));
+        let gateway = Gateway::start(&setup);
+        let smuggled = "GET /smuggled HTTP/1.1\r\nHost: b\r\n\r\n";
+        let mut attacker = gateway.connect();
+        for method in ["GET", "DELETE", "OPTIONS"] {
+            let length = format!("Content-Length: {}\r\n\r\n{smuggled}", smuggled.len());
+            let request = format!("{method} /first HTTP/1.1\r\nHost: app.test\r\n{length}");
+            attacker.write(request.as_bytes()).unwrap();
+            let answer = attacker.answer().unwrap().expect("an answer");
+            assert_eq!(answer.text(), "/first told", "{method}, {hot_path}");
+            let mut victim = gateway.client();
+            assert_eq!(victim.get("/victim").text(), "/victim ", "{method}, {hot_path}");
+        }
+    }
 }
 
 /// What a client is sent, of which method, for what a backend has said, by each driver.

@@ -18,7 +18,8 @@ fn get(path: &str) -> String {
 }
 
 fn gateway(backend: &Backend, limits: &str) -> Gateway {
-    Gateway::start(&Setup::of(&[backend]).server(&format!("limits: {{ {limits} }}")))
+    let setup = Setup::of(&[backend]).server("threads: 1");
+    Gateway::start(&setup.server(&format!("limits: {{ {limits} }}")))
 }
 
 fn taken(gateway: &Gateway) -> f64 {
@@ -323,4 +324,45 @@ fn the_time_for_an_answer_begins_when_the_wait_for_a_seat_is_over() {
     let statuses = wires.map(|mut wire| wire.answer().unwrap().unwrap().status);
     assert_eq!(statuses, [200; 2]);
     gateway.wait_for_metric("stickfast_hot_path_requests_total", &[], 2.0);
+}
+
+#[test]
+fn those_who_are_there_leave_the_short_way_when_it_is_closed() {
+    let backend = Backend::start("b");
+    let setup = |hot_path| Setup::of(&[&backend]).server(&format!("hotPath: {hot_path}"));
+    let gateway = Gateway::start(&setup("on"));
+    let mut wire = gateway.connect();
+    let mut ask = || {
+        wire.write(get("/").as_bytes()).unwrap();
+        assert_eq!(wire.answer().unwrap().unwrap().status, 200);
+    };
+    ask();
+    until("it took the short way", || (taken(&gateway) > 0.5).then_some(()));
+    gateway.reload(&setup("off"));
+    (0..3).for_each(|_| ask());
+    assert!(taken(&gateway) < 1.5);
+}
+
+#[test]
+fn an_empty_line_behind_a_body_begins_no_header() {
+    let backend = Backend::start("b");
+    let gateway = gateway(&backend, "headerTimeout: 300ms, idleTimeout: 2s");
+    let post = "POST / HTTP/1.1\r\nHost: app.test\r\nContent-Length: 2\r\n\r\nok\r\n";
+    let mut wire = gateway.connect();
+    for _ in 0..2 {
+        wire.write(post.as_bytes()).unwrap();
+        assert_eq!(wire.answer().unwrap().unwrap().status, 200);
+    }
+    assert_eq!(
+        wire.rest().unwrap(),
+        b"",
+        "an idle connection is closed, and not told that it is late"
+    );
+    assert!(gateway.metric("stickfast_hot_path_requests_total", &[]) > 1.5);
+    // nor do many of them, nor does one that comes by itself
+    let mut wire = gateway.connect();
+    wire.write(format!("{}\r\n\n\r\n{}", get("/"), get("/")).as_bytes()).unwrap();
+    (0..2).for_each(|_| assert_eq!(wire.answer().unwrap().unwrap().status, 200));
+    wire.write(b"\r\n").unwrap();
+    assert_eq!(wire.rest().unwrap(), b"");
 }

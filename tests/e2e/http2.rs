@@ -3,13 +3,15 @@
 use crate::harness::{Backend, Gateway, Http2, Page, Request, Setup, until};
 use std::io::{Read, Write};
 use std::net::TcpStream;
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::thread;
 use std::time::{Duration, Instant};
 
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 const NO_SETTINGS: &[u8] = b"\0\0\0\x04\0\0\0\0\0";
 
 fn setup(backends: &[&Backend]) -> Setup {
-    Setup::of(backends).listener("http2: true")
+    Setup::of(backends).listener("http2: true").server("threads: 1")
 }
 
 #[test]
@@ -159,6 +161,53 @@ fn a_connection_has_as_many_requests_as_the_limit_says() {
     let mut client = gateway.client();
     let closes: Vec<_> = (0..3).map(|_| client.get("/").closes()).collect();
     assert_eq!(closes, [false, false, true]);
+}
+
+#[test]
+fn one_who_does_not_heed_the_farewell_is_sent_away() {
+    let backend = Backend::start("b");
+    let limits = "limits: { maxRequestsPerConnection: 3, maxStreamsPerConnection: 4 }";
+    let gateway = Gateway::start(&setup(&[&backend]).server(limits));
+    let mut stream = TcpStream::connect(gateway.address()).unwrap();
+    stream.set_write_timeout(Some(Duration::from_secs(10))).unwrap();
+    stream.write_all(&[PREFACE, NO_SETTINGS].concat()).unwrap();
+    let mut reads = stream.try_clone().unwrap();
+    let reader = thread::spawn(move || reads.read_to_end(&mut Vec::new()));
+    for nth in 0_u8..100 {
+        // GET, http, `/`, and `a` as the authority; no PING is answered
+        let id = 2 * nth + 1;
+        let request = [0, 0, 6, 1, 5, 0, 0, 0, id, 0x82, 0x86, 0x84, 1, 1, b'a'];
+        let _ = stream.write_all(&request);
+        until("an answer, or an end", || {
+            (backend.requests() > usize::from(nth) || reader.is_finished()).then_some(())
+        });
+    }
+    assert_eq!(backend.requests(), 3 + 4);
+    let labels = [("reason", "goaway-ignored")];
+    gateway.wait_for_metric("stickfast_refusals_total", &labels, 1.0);
+    assert_eq!(gateway.client().get("/").status, 200);
+}
+
+#[test]
+fn one_who_says_a_little_behind_the_farewell_is_not_waited_for() {
+    let backend = Backend::start("b");
+    let gateway = Gateway::start(&setup(&[&backend]).server("limits: { idleTimeout: 100ms }"));
+    let mut stream = TcpStream::connect(gateway.address()).unwrap();
+    stream.write_all(&[PREFACE, NO_SETTINGS].concat()).unwrap();
+    // GET, http, `/`, and `a` as the authority
+    stream.write_all(b"\0\0\x06\x01\x05\0\0\0\x01\x82\x86\x84\x01\x01a").unwrap();
+    let mut reads = stream.try_clone().unwrap();
+    let mut said = Vec::new();
+    reads.read_to_end(&mut said).expect("an end of its side");
+    let (stop, stopped) = mpsc::channel::<()>();
+    let drip = thread::spawn(move || {
+        while stopped.recv_timeout(Duration::from_millis(100)) == Err(RecvTimeoutError::Timeout) {
+            let _ = stream.write_all(b"x");
+        }
+    });
+    gateway.wait_for_metric("stickfast_connections", &[], 0.0);
+    drop(stop);
+    drip.join().unwrap();
 }
 
 #[test]

@@ -30,7 +30,7 @@ fn sigterm_finishes_open_requests_refuses_new_ones_and_ends_with_zero() {
 fn an_answer_that_goes_out_while_the_process_stops_says_that_its_connection_ends() {
     let b1 = Backend::start("b1");
     for driver in ["hotPath: on", "hotPath: off"] {
-        let mut gateway = Gateway::start(&Setup::of(&[&b1]).server(driver));
+        let mut gateway = Gateway::start(&Setup::of(&[&b1]).server(driver).server("threads: 1"));
         let mut open = gateway.connect();
         let before = b1.requests();
         open.write(b"GET /sleep/1500 HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();

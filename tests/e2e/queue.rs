@@ -10,7 +10,7 @@ const IN_FLIGHT: &str = "stickfast_backend_requests_in_flight";
 const PENDING: &str = "stickfast_pending_requests";
 
 fn limited(backends: &[&Backend], limits: &str) -> Setup {
-    Setup::of(backends).option(&format!("limits: {{ {limits} }}"))
+    Setup::of(backends).option(&format!("limits: {{ {limits} }}")).server("threads: 1")
 }
 
 /// Sends it from a thread of its own.
@@ -39,11 +39,16 @@ fn occupied(gateway: &Gateway, backend: &Backend) -> Wire {
 }
 
 fn occupied_by(gateway: &Gateway, backend: &Backend, request: Request) -> Wire {
+    let wire = tunnel(gateway, request);
+    in_flight(gateway, backend.id(), 1.0);
+    wire
+}
+
+fn tunnel(gateway: &Gateway, request: Request) -> Wire {
     let mut wire = gateway.connect();
     let upgrade = request.with("Connection", "Upgrade").with("Upgrade", "websocket");
     wire.write(&upgrade.bytes(&[])).unwrap();
     assert_eq!(wire.answer().unwrap().expect("an answer").status, 101);
-    in_flight(gateway, backend.id(), 1.0);
     wire
 }
 
@@ -176,13 +181,7 @@ fn who_is_seated_at_a_backend_that_is_gone_goes_on_waiting() {
         let limits = "maxConnectionsPerBackend: 1, queueTimeout: 20s";
         let setup = limited(&[&b1, &b2], limits).server(&format!("hotPath: {hot_path}"));
         let gateway = Gateway::start(&setup);
-        let held = [&b1, &b2].map(|_| {
-            let mut wire = gateway.connect();
-            let upgrade = Request::get("/upgrade").with("Connection", "Upgrade");
-            wire.write(&upgrade.with("Upgrade", "websocket").bytes(&[])).unwrap();
-            assert_eq!(wire.answer().unwrap().expect("an answer").status, 101);
-            wire
-        });
+        let held = [&b1, &b2].map(|_| tunnel(&gateway, Request::get("/upgrade")));
         in_flight(&gateway, "b1", 1.0);
         in_flight(&gateway, "b2", 1.0);
         let waiting = ["/first", "/second"].map(|path| send(gateway.client(), Request::get(path)));
@@ -198,6 +197,36 @@ fn who_is_seated_at_a_backend_that_is_gone_goes_on_waiting() {
             assert_eq!(answer.join().unwrap().backend(), "b2");
         }
         nothing_is_left(&gateway, &[&b1, &b2]);
+    }
+}
+
+#[test]
+fn company_stays_together_also_behind_a_wait() {
+    for hot_path in ["on", "off"] {
+        let [b1, b2] = ["b1", "b2"].map(Backend::start);
+        let setup = limited(&[&b1, &b2], "maxConnectionsPerBackend: 1, queueTimeout: 20s")
+            .sticky_with("burst: { window: 30s }")
+            .server(&format!("hotPath: {hot_path}"));
+        let gateway = Gateway::start(&setup);
+        for n in 0..6 {
+            let page = || Request::get("/").with("User-Agent", &format!("browser {n}"));
+            let [one, other] = ["one", "other"].map(|agent| {
+                let agent = format!("{agent} {n}");
+                tunnel(&gateway, Request::get("/upgrade").with("User-Agent", &agent))
+            });
+            in_flight(&gateway, "b1", 1.0);
+            in_flight(&gateway, "b2", 1.0);
+            let waiting = send(gateway.client(), page());
+            pending(&gateway, 1.0);
+            drop(one);
+            let first = waiting.join().unwrap().backend();
+            drop(other);
+            nothing_is_left(&gateway, &[&b1, &b2]);
+            for _ in 0..3 {
+                assert_eq!(gateway.client().send(&page()).backend(), first, "{n}, {hot_path}");
+                nothing_is_left(&gateway, &[&b1, &b2]);
+            }
+        }
     }
 }
 

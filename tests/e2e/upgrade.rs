@@ -134,7 +134,7 @@ fn three() -> [Backend; 3] {
 
 fn sticky(backends: &[Backend; 3]) -> Setup {
     let [b1, b2, b3] = backends;
-    Setup::of(&[b1, b2, b3]).checked().sticky()
+    Setup::of(&[b1, b2, b3]).checked().sticky().server("threads: 1")
 }
 
 #[test]

@@ -32,6 +32,7 @@ use pingora_core::server::ShutdownWatch;
 use pingora_proxy::{HttpProxy, Session};
 use std::future::poll_fn;
 use std::panic::AssertUnwindSafe;
+use std::pin::pin;
 use std::sync::Arc;
 use std::task::{Poll, ready};
 use std::time::{Duration, Instant};
@@ -41,6 +42,9 @@ use tokio::time::timeout;
 
 /// How long one who was told to go may take when nothing is under way.
 const FAREWELL: Duration = Duration::from_secs(2);
+
+/// How long its client may take what is left of the last answers.
+const LONGEST_FAREWELL: Duration = Duration::from_mins(5);
 
 /// How often it is looked whether answers that are through here have reached the client.
 const LOOK_AGAIN: Duration = Duration::from_millis(100);
@@ -83,11 +87,6 @@ impl Streams {
     }
 
     /// The binding that an earlier request without a key was given.
-    pub(in crate::proxy) fn fresh(&self) -> Option<Fresh> {
-        self.shared.fresh.lock().clone()
-    }
-
-    /// The same, where it may be set anew.
     pub(in crate::proxy) fn with_fresh<T>(&self, ask: impl FnOnce(&mut Option<Fresh>) -> T) -> T {
         ask(&mut self.shared.fresh.lock())
     }
@@ -95,11 +94,6 @@ impl Streams {
     /// What is known of cookies.
     pub(in crate::proxy) fn with_familiar<T>(&self, ask: impl FnOnce(&mut Familiar) -> T) -> T {
         ask(&mut self.shared.familiar.lock())
-    }
-
-    /// Remembers it.
-    pub(in crate::proxy) fn set_fresh(&self, fresh: Fresh) {
-        *self.shared.fresh.lock() = Some(fresh);
     }
 
     /// Takes in how a request has ended.
@@ -275,7 +269,7 @@ pub(super) async fn serve(
     // they learn that their client has left
     while short.under_way.next().await.is_some() {}
     if let (End::Fair, Ok((stream, open))) = (parting, left.await) {
-        linger(stream).await;
+        let _ = timeout(LONGEST_FAREWELL, linger(stream)).await;
         drop(open);
     }
 }
@@ -296,16 +290,20 @@ async fn linger(stream: Stream) {
     let taken = || Some(socket.as_ref()?.tcp_info()?.tcpi_bytes_acked);
     let mut before = None;
     let _ = timeout(LINGER, stream.shutdown()).await;
+    let mut look = pin!(tokio::time::sleep(LINGER));
     loop {
-        match timeout(LINGER, stream.read(&mut unread)).await {
-            Ok(Ok(read @ 1..)) if read <= left => left -= read,
-            Ok(_) => return,
-            Err(_) => {
+        tokio::select! {
+            read = stream.read(&mut unread) => match read {
+                Ok(read @ 1..) if read <= left => left -= read,
+                _ => return,
+            },
+            () = &mut look => {
                 let now = taken();
                 if now == before {
                     return;
                 }
                 before = now;
+                look.as_mut().reset(tokio::time::Instant::now() + LINGER);
             }
         }
     }
@@ -332,6 +330,8 @@ async fn accept<F: Future<Output = Ended>>(
     };
     let mut stopping = (*shutdown).clone();
     let (mut leaving, mut requests, mut malformed) = (false, 0_u32, 0_usize);
+    // those that came after the farewell
+    let mut late = 0_u32;
     if *stopping.borrow_and_update() {
         connection.graceful_shutdown();
         leaving = true;
@@ -384,6 +384,12 @@ async fn accept<F: Future<Output = Ended>>(
             Ok(Some(H2Accept::Session(session))) => {
                 begun.note();
                 requests += 1;
+                late += u32::from(leaving);
+                if late > limits.max_streams {
+                    // more than could have been on their way when it was told
+                    live.metrics.refused("goaway-ignored");
+                    return send_away(connection, digest).await;
+                }
                 if limits.max_requests.is_some_and(|most| requests >= most) && !leaving {
                     connection.graceful_shutdown();
                     leaving = true;

@@ -182,8 +182,12 @@ impl<'e, 'c> Exchange<'e, 'c> {
                     }
                 }
                 Step::WaitForAny => {
+                    let mut known = conn.known();
                     let leaves = conn.leaves(upload.used());
-                    return Box::pin(choose::queue(ctx, rule, leaves)).await;
+                    let queue = choose::queue(request, &mut known, ctx, rule, live, leaves);
+                    let found = Box::pin(queue).await;
+                    conn.now_known(known);
+                    return found;
                 }
             }
         }
@@ -217,9 +221,9 @@ fn is_plain(rule: &Rule) -> bool {
     !rule.rewrites_urls && service.tls.is_none() && service.tongue == Tongue::default()
 }
 
-/// Whether clients may take their time.
+/// Whether this way may be taken at all, and clients may take their time.
 fn is_plain_for(snapshot: &Snapshot) -> bool {
-    snapshot.limits.min_body_rate.is_none()
+    snapshot.hot_path && snapshot.limits.min_body_rate.is_none()
 }
 
 fn refuse<T>(ctx: &mut Ctx, refusal: Refusal) -> Result<T> {

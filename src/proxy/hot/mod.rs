@@ -30,7 +30,7 @@ pub(super) use stream::{Visit, serve_stream};
 use super::answer::{LINGER, LINGER_BYTES};
 use super::company::Fresh;
 use super::decide::Familiar;
-use super::front::ClientIo;
+use super::front::{ClientIo, Known};
 use crate::model::clock;
 use crate::snapshot::Live;
 use client::Client;
@@ -109,6 +109,20 @@ impl Conn<'_> {
         match &self.client {
             Client::Connection(_) => ask(&mut self.fresh),
             Client::Stream(stream) => stream.siblings().with_fresh(ask),
+        }
+    }
+
+    /// The same, where the connection is watched meanwhile; [`Self::now_known`] takes it back.
+    fn known(&mut self) -> Known {
+        match &self.client {
+            Client::Connection(_) => Known::Own(self.fresh.take()),
+            Client::Stream(stream) => Known::Shared(stream.siblings().clone()),
+        }
+    }
+
+    fn now_known(&mut self, known: Known) {
+        if let Known::Own(fresh) = known {
+            self.fresh = fresh;
         }
     }
 
@@ -209,6 +223,7 @@ pub(super) async fn serve(
         Conn { client, peer, tls, inbox, out, alarm, fresh, familiar, served, owes_body, closing };
     let mut seek = Seek::default();
     loop {
+        conn.pass_over_empty_lines();
         let due = seek.is_due(&conn.inbox);
         let head = if due { head::request(&conn.inbox) } else { Head::Partial };
         let request = match head {
@@ -252,10 +267,27 @@ pub(super) async fn serve(
 }
 
 impl Conn<'_> {
+    /// Before a request there may be some (RFC 9112 §2.2): old clients send one behind a body, which begins
+    /// no header.
+    fn pass_over_empty_lines(&mut self) {
+        let mut rest = &*self.inbox;
+        while let [b'\r', b'\n', behind @ ..] | [b'\n', behind @ ..] = rest {
+            rest = behind;
+        }
+        let empty = self.inbox.len() - rest.len();
+        if empty > 0 {
+            self.inbox.drain(..empty);
+            if self.inbox.is_empty() && self.served > 0 {
+                self.client.request_is_over();
+            }
+        }
+    }
+
     /// Turns to the next request, which is awaited until then.
     fn next(&mut self, until: Instant) {
         self.served = self.served.saturating_add(1);
         self.alarm.set(until);
+        self.pass_over_empty_lines();
         if !self.inbox.is_empty() {
             self.client.header_is_at_hand(&self.inbox);
         }

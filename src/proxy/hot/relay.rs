@@ -136,7 +136,8 @@ impl Exchange<'_, '_> {
 
     /// The backend has done its part.
     fn give_back(&mut self, wire: Option<Wire>, last: Option<Last>, member: &Member) {
-        if let Some((wire, last)) = wire.zip(last).filter(|_| self.upload.is_whole()) {
+        let goes_on = self.upload.is_whole() && !self.asks_once();
+        if let Some((wire, last)) = wire.zip(last).filter(|_| goes_on) {
             member.idle().put(wire, last, clock::monotonic_now());
         }
         self.ctx.free_seat();
@@ -169,6 +170,10 @@ impl Exchange<'_, '_> {
         if self.keeps { b"keep-alive" } else { b"close" }
     }
 
+    fn asks_once(&self) -> bool {
+        sign::ends_connection(self.request.method(), &self.ctx)
+    }
+
     /// Puts the headers in that tell of us; for each try anew, as they may tell of the last one.
     fn sign(&mut self) -> Result<()> {
         if self.signed {
@@ -176,6 +181,9 @@ impl Exchange<'_, '_> {
         }
         self.signed = true;
         self.request.remove(&CONNECTION);
+        if self.asks_once() {
+            self.request.set(&CONNECTION, b"close")?;
+        }
         let version = self.request.version();
         sign::sign(&mut self.request, version, self.conn.tls.as_deref(), &self.ctx)
     }
