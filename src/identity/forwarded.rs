@@ -82,7 +82,10 @@ pub fn came_by_https(trusted: bool, headers: &impl Fields, listener_https: bool)
 }
 
 fn speaks_of_the_client(name: &[u8]) -> bool {
-    name.eq_ignore_ascii_case(b"forwarded") || begins_alike(name, b"x-forwarded-")
+    match name {
+        [b'x' | b'X', ..] => begins_alike(name, b"x-forwarded-"),
+        _ => name.eq_ignore_ascii_case(b"forwarded"),
+    }
 }
 
 /// All lines and the peer as one list.

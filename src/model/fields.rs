@@ -40,6 +40,7 @@ pub fn text(value: &[u8]) -> Option<&str> {
 
 /// Whether `name` begins with `prefix` to servers of the CGI kind (WSGI, Rack, PHP): they see no difference
 /// between `_` and `-`.
+#[inline]
 pub fn begins_alike(name: &[u8], prefix: &[u8]) -> bool {
     let read = |byte: &u8| if *byte == b'_' { b'-' } else { byte.to_ascii_lowercase() };
     name.len() >= prefix.len()

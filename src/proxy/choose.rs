@@ -6,7 +6,6 @@ use super::decide::{Choice, Wish, Within};
 use super::front::{ClientIo, Known};
 use super::refusal::Refusal;
 use super::respond::TUNNEL_TIMEOUT;
-use super::sign;
 use crate::affinity::course::{OnUnhealthy, WhenFull, when_full};
 use crate::model::{Cause, Fields, clock};
 use crate::pool::{Ends, For, Member, Room, Seat, Waited, pingora_address, wait};
@@ -56,9 +55,8 @@ pub(super) async fn choose(
     let mut tongue = rule.service.tongue;
     // a WebSocket is asked for in HTTP/1.1
     tongue.http2 &= !ctx.handshakes;
-    let asks_once = !tongue.http2 && sign::ends_connection(&session.req_header().method, ctx);
-    if anew || asks_once {
-        // it has a connection to itself: others that are kept may have ended too, or nobody may have this one
+    if anew && !tongue.http2 {
+        // another that is kept may have ended too: none of them is in a group of its own
         peer.group_key = rand::random();
     }
     if upgrade || (tongue.http2 && ctx.streams) {

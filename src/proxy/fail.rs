@@ -23,8 +23,8 @@ const CONNECT_PATIENCE: u32 = 5;
 
 /// Nothing was sent yet: any request, with any body, goes on to the next backend.
 pub(super) fn to_connect(ctx: &mut Ctx, mut error: Box<Error>) -> Box<Error> {
-    if out_of_resources(&error) {
-        // no fault of the backend's, and the next one would fail alike
+    if out_of_resources(&error, ctx.bond.is_some()) {
+        // no fault of the backend's: the next one would fail alike, or has not what the client is bound to
         ctx.refusal = Some(Refusal::Exhausted);
         error.set_retry(false);
         return error;
@@ -51,13 +51,15 @@ fn policy_rejects(ctx: &Ctx) -> bool {
     rejects && ctx.cause == Some(Cause::Unhealthy)
 }
 
-/// Whether this machine has no descriptor or buffer left. Ports run out for one backend at a time.
-fn out_of_resources(error: &Error) -> bool {
+/// Whether this machine has no descriptor or buffer left. Ports run out for one backend at a time, which matters to
+/// those who are bound to it.
+fn out_of_resources(error: &Error, bound: bool) -> bool {
     let cause = error.root_cause().downcast_ref::<std::io::Error>();
-    matches!(
-        cause.and_then(std::io::Error::raw_os_error),
-        Some(libc::EMFILE | libc::ENFILE | libc::ENOBUFS | libc::ENOMEM)
-    )
+    match cause.and_then(std::io::Error::raw_os_error) {
+        Some(libc::EMFILE | libc::ENFILE | libc::ENOBUFS | libc::ENOMEM) => true,
+        Some(libc::EADDRNOTAVAIL) => bound,
+        _ => false,
+    }
 }
 
 /// The request was sent, at least in part. It goes on only if the client has seen nothing of an
@@ -127,12 +129,14 @@ mod tests {
 
     #[test]
     fn the_next_backend_would_fail_alike_where_this_machine_is_out_of_something() {
-        let of = |code| {
+        let of = |code, bound| {
             let cause = std::io::Error::from_raw_os_error(code);
-            out_of_resources(&Error::because(ErrorType::ConnectError, "cannot connect", cause))
+            let error = Error::because(ErrorType::ConnectError, "cannot connect", cause);
+            out_of_resources(&error, bound)
         };
-        assert!(of(libc::EMFILE) && of(libc::ENOBUFS));
+        assert!([libc::EMFILE, libc::ENOBUFS].map(|code| of(code, false)).iter().all(|out| *out));
         // no port is left for this address, or there is no way to its kind of addresses
-        assert!(!of(libc::EADDRNOTAVAIL) && !of(libc::ECONNREFUSED));
+        assert!(of(libc::EADDRNOTAVAIL, true) && !of(libc::EADDRNOTAVAIL, false));
+        assert!(!of(libc::ECONNREFUSED, true));
     }
 }

@@ -47,6 +47,9 @@ pub(super) fn speak_for_client(
 ) -> std::result::Result<(), Refusal> {
     // one with a `_` in it would stand beside ours
     let ours = |name: &&[u8]| {
+        if !matches!(name, [b'x' | b'X', ..]) {
+            return false;
+        }
         begins_alike(name, b"x-affinity-")
             || (is_alike(name, &X_REQUEST_ID) && name.contains(&b'_'))
     };
@@ -94,12 +97,10 @@ fn write_subject(header: &mut impl Message, tls: Option<&SslDigest>) -> Result<(
     }
 }
 
-/// A backend that does not read the body of a request that has none by custom (RFC 9110 §9.3.1) takes it for its
-/// next request. Nobody else is to have the answer to that: the connection ends with this request.
+/// A backend that expects no body with a method (RFC 9110 §9.3.1), or does not know it, may not read it, and take it
+/// for its next request. Nobody else is to have the answer to that: the connection ends with this request.
 pub(super) fn ends_connection(method: &Method, ctx: &Ctx) -> bool {
-    ctx.streams
-        && [Method::GET, Method::HEAD, Method::OPTIONS, Method::DELETE, Method::TRACE]
-            .contains(method)
+    ctx.streams && ![Method::POST, Method::PUT, Method::PATCH].contains(method)
 }
 
 /// The headers that a client could take away again by naming them in `Connection`; put in when

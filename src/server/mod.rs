@@ -266,13 +266,13 @@ fn serve(
         }),
     };
     pingora.add_service(background_service("control", control));
-    stop::serve(pingora, stop).map_err(StartError::Serve)?;
+    let served = stop::serve(pingora, stop);
     drop(pid_file.lock().take());
     live.access_log.flush(Duration::from_secs(1));
     if diagnostics.dropped() > 0 {
         tracing::warn!(lines = diagnostics.dropped(), "standard error was blocked: lines are lost");
     }
-    Ok(())
+    served.map_err(StartError::Serve)
 }
 
 /// Where operators come with their questions and orders.

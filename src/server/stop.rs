@@ -81,7 +81,7 @@ pub(super) fn serve(pingora: Server, stop: Stop) -> io::Result<()> {
     // an error: Pingora has ended by itself
     let _ = has_stopped.recv();
     if has_ended.recv_timeout(THREADS) == Err(RecvTimeoutError::Timeout) {
-        tracing::warn!("a task does not pause: the process ends without it");
+        tracing::warn!("some task does not end: the process ends without it");
         return Ok(());
     }
     serving.join().map_err(|_| io::Error::other("Pingora has failed"))

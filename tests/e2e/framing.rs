@@ -42,7 +42,7 @@ fn nobody_has_the_answer_to_a_body_that_is_read_as_a_request() {
         let gateway = Gateway::start(&setup);
         let smuggled = "GET /smuggled HTTP/1.1\r\nHost: b\r\n\r\n";
         let mut attacker = gateway.connect();
-        for method in ["GET", "DELETE", "OPTIONS"] {
+        for method in ["GET", "DELETE", "OPTIONS", "PURGE"] {
             let length = format!("Content-Length: {}\r\n\r\n{smuggled}", smuggled.len());
             let request = format!("{method} /first HTTP/1.1\r\nHost: app.test\r\n{length}");
             attacker.write(request.as_bytes()).unwrap();
