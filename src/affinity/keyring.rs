@@ -84,10 +84,10 @@ impl KeyRing {
         self.derived.load()
     }
 
-    /// What is in force at `now`.
+    /// What is in force at `now`. Without a look at the ciphers: this is asked for every request.
     pub fn season(&self, now: UnixTime) -> Season {
-        let ciphers = self.at(now);
-        Season { period: ciphers.period, sealing: ciphers.sealing }
+        let period = period_of(self.rotation, now);
+        Season { period, sealing: sealing(&self.secrets, period) }
     }
 }
 
@@ -110,8 +110,12 @@ fn derive(
             }
         }
     }
-    let sealing = secrets.first().map_or(0, |(id, _)| key_id(*id, period));
-    Ciphers { period, sealing, by_id: by_id.into() }
+    Ciphers { period, sealing: sealing(secrets, period), by_id: by_id.into() }
+}
+
+/// The id of the key that seals in a period.
+fn sealing(secrets: &[(u8, Secret)], period: u64) -> u8 {
+    secrets.first().map_or(0, |(id, _)| key_id(*id, period))
 }
 
 fn key_id(config_id: u8, period: u64) -> u8 {

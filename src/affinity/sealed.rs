@@ -46,24 +46,48 @@ pub struct Binding<'k> {
     pub home: &'k str,
 }
 
-impl<'k> Binding<'k> {
-    /// It as it is in a key.
-    pub fn read(plain: &'k [u8]) -> Option<Self> {
-        read(plain)
-    }
-
-    /// What [`Self::read`] reads, behind what is in `out`; `None` when it is too long for a key.
-    pub fn write(&self, out: &mut Vec<u8>) -> Option<()> {
-        let mut bytes = [0; MAX_BYTES];
-        let length = write(self, &mut bytes)?;
-        out.extend_from_slice(bytes.get(..length)?);
-        Some(())
-    }
-
+impl Binding<'_> {
     /// Whether its times are none that are still to come.
     pub fn is_of_the_past(&self, now: UnixTime) -> bool {
         let latest = UnixTime(now.0.saturating_add(SKEW));
         self.issued <= latest && self.seen <= latest
+    }
+}
+
+/// A binding that is kept beyond its key. What was allocated for one holds the next.
+#[derive(Debug, Default)]
+pub struct Noted {
+    issued: UnixTime,
+    seen: UnixTime,
+    tag: u64,
+    backend: String,
+    incarnation: String,
+    version: String,
+    home: String,
+}
+
+impl Noted {
+    /// Keeps `binding` instead of the last one.
+    pub fn note(&mut self, binding: &Binding<'_>) {
+        let Binding { issued, seen, tag, backend, incarnation, version, home } = *binding;
+        (self.issued, self.seen, self.tag) = (issued, seen, tag);
+        backend.clone_into(&mut self.backend);
+        incarnation.clone_into(&mut self.incarnation);
+        version.clone_into(&mut self.version);
+        home.clone_into(&mut self.home);
+    }
+
+    /// The one that is kept.
+    pub fn binding(&self) -> Binding<'_> {
+        Binding {
+            issued: self.issued,
+            seen: self.seen,
+            tag: self.tag,
+            backend: &self.backend,
+            incarnation: &self.incarnation,
+            version: &self.version,
+            home: &self.home,
+        }
     }
 }
 

@@ -15,7 +15,7 @@ use parking_lot::Mutex;
 use pingora::server::{RunArgs, Server, ShutdownSignal, ShutdownSignalWatch};
 use std::io;
 use std::sync::Arc;
-use std::sync::mpsc::RecvTimeoutError;
+use std::sync::mpsc::{RecvTimeoutError, Sender};
 use std::thread;
 use std::time::Duration;
 use tokio::signal::unix::Signal;
@@ -68,19 +68,27 @@ pub(super) struct Parts {
     pub(super) drain_timeout: Duration,
 }
 
-/// Serves until the end. Where threads do not steal, Pingora waits for each task that does not pause; the
-/// process does not.
+/// Serves until the end.
 pub(super) fn serve(pingora: Server, stop: Stop) -> io::Result<()> {
+    let run = |stopped| {
+        let shutdown_signal = Box::new(Announced { stop, stopped });
+        pingora.run(RunArgs { shutdown_signal });
+    };
+    apart(run, THREADS)
+}
+
+/// Has `run` go on in a thread of its own, at most for `patience` behind its word that it has stopped. Where
+/// threads do not steal, Pingora waits for each task that does not pause; the process does not.
+fn apart(run: impl FnOnce(Sender<()>) + Send + 'static, patience: Duration) -> io::Result<()> {
     let (stopped, has_stopped) = std::sync::mpsc::channel();
-    let shutdown_signal = Box::new(Announced { stop, stopped });
     let (ended, has_ended) = std::sync::mpsc::channel::<()>();
     let serving = thread::Builder::new().name("pingora".to_owned()).spawn(move || {
         let _ended = ended;
-        pingora.run(RunArgs { shutdown_signal });
+        run(stopped);
     })?;
-    // an error: Pingora has ended by itself
+    // an error: it has ended by itself
     let _ = has_stopped.recv();
-    if has_ended.recv_timeout(THREADS) == Err(RecvTimeoutError::Timeout) {
+    if has_ended.recv_timeout(patience) == Err(RecvTimeoutError::Timeout) {
         tracing::warn!("some task does not end: the process ends without it");
         return Ok(());
     }
@@ -90,7 +98,7 @@ pub(super) fn serve(pingora: Server, stop: Stop) -> io::Result<()> {
 /// A stop of which others hear, too.
 struct Announced {
     stop: Stop,
-    stopped: std::sync::mpsc::Sender<()>,
+    stopped: Sender<()>,
 }
 
 #[async_trait]
@@ -309,5 +317,27 @@ async fn either(one: &mut Signal, other: &mut Signal) {
     tokio::select! {
         _ = one.recv() => {}
         _ = other.recv() => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_end_waits_for_no_task_that_never_ends() {
+        let (_forever, never) = std::sync::mpsc::channel::<()>();
+        let run = move |stopped: Sender<()>| {
+            stopped.send(()).unwrap();
+            let _ = never.recv();
+        };
+        assert!(apart(run, Duration::ZERO).is_ok());
+    }
+
+    #[test]
+    fn what_ends_by_itself_is_not_waited_for_and_a_failure_is_told() {
+        assert!(apart(drop, Duration::MAX).is_ok());
+        let fails = |_| std::panic::resume_unwind(Box::new(()));
+        assert!(apart(fails, Duration::MAX).is_err());
     }
 }

@@ -3,9 +3,9 @@
 //! Apart from [`super::identify()`], whose answers must not differ for it.
 
 use super::identify::{Asked, Lines};
+use crate::affinity::Presented;
 use crate::affinity::cookies::Candidate;
-use crate::affinity::sealed::OpenBuffer;
-use crate::affinity::{Binding, Presented};
+use crate::affinity::sealed::{Noted, OpenBuffer};
 use crate::model::Fields;
 use crate::snapshot::{Codec, Place, Rule, Snapshot};
 use http::header::COOKIE;
@@ -22,8 +22,8 @@ struct Known {
     under: Under,
     line: Vec<u8>,
     rest: Option<Lines>,
-    /// What its key holds, as in the key.
-    binding: Vec<u8>,
+    /// What its key holds.
+    noted: Noted,
     key_id: u8,
 }
 
@@ -80,7 +80,7 @@ impl Familiar {
         if !same {
             return None;
         }
-        let binding = Binding::read(&known.binding)?;
+        let binding = known.noted.binding();
         binding.is_of_the_past(asked.now).then(|| Recalled {
             opened: Presented::Opened(binding, known.key_id),
             sealing: season.sealing,
@@ -111,10 +111,8 @@ impl Familiar {
             known.line.extend_from_slice(line);
             known.rest = rest.cloned();
             known.key_id = key_id;
-            known.binding.clear();
-            if binding.write(&mut known.binding).is_some() {
-                self.0 = Some(known);
-            }
+            known.noted.note(&binding);
+            self.0 = Some(known);
         }
         Some((opened, season.sealing))
     }

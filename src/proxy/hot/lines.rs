@@ -10,6 +10,8 @@ use std::ops::Range;
 const KEPT: usize = 64;
 const LONGEST: usize = 8 * 1024;
 
+const LINE_END: &[u8] = b"\r\n";
+
 thread_local! {
     static SPARE: RefCell<Vec<(Vec<u8>, Vec<Line>)>> = const { RefCell::new(Vec::new()) };
 }
@@ -21,6 +23,11 @@ struct Line {
     name_length: u32,
     value: u32,
     value_length: u32,
+}
+
+/// No header is as long as 4 GiB.
+fn short(at: usize) -> u32 {
+    u32::try_from(at).unwrap_or(u32::MAX)
 }
 
 impl Line {
@@ -53,8 +60,6 @@ impl Lines {
 
     /// A field that is in the text.
     pub(super) fn find(&mut self, name: Range<usize>, value: Range<usize>) {
-        // no header is as long as 4 GiB
-        let short = |at: usize| u32::try_from(at).unwrap_or(u32::MAX);
         self.lines.push(Line {
             name: short(name.start),
             name_length: short(name.len()),
@@ -104,16 +109,25 @@ impl Lines {
     }
 
     pub(super) fn set(&mut self, name: &HeaderName, value: &[u8]) {
-        let line = self.write_line(name, value);
-        match self.position(name.as_str()) {
-            Some(at) => {
-                if let Some(place) = self.lines.get_mut(at) {
-                    *place = line;
-                }
-                self.remove_from(at + 1, name.as_str());
-            }
-            None => self.lines.push(line),
+        let Some(at) = self.position(name.as_str()) else { return self.add(name, value) };
+        let line = self.lines.get(at).copied();
+        let line = line.and_then(|line| self.put_in_place(line, name, value));
+        let line = line.unwrap_or_else(|| self.write_line(name, value));
+        if let Some(place) = self.lines.get_mut(at) {
+            *place = line;
         }
+        self.remove_from(at + 1, name.as_str());
+    }
+
+    /// Writes a value over the longer one of `line`, which has this name: cookies without ours among them.
+    fn put_in_place(&mut self, line: Line, name: &HeaderName, value: &[u8]) -> Option<Line> {
+        let end = value.len() + LINE_END.len();
+        let place = self.text.get_mut(line.value())?.get_mut(..end)?;
+        let (text, line_end) = place.split_at_mut(value.len());
+        text.copy_from_slice(value);
+        line_end.copy_from_slice(LINE_END);
+        self.part_mut(line.name()).copy_from_slice(titled(name).as_bytes());
+        Some(Line { value_length: short(value.len()), ..line })
     }
 
     pub(super) fn add(&mut self, name: &HeaderName, value: &[u8]) {
@@ -122,14 +136,13 @@ impl Lines {
     }
 
     fn write_line(&mut self, name: &HeaderName, value: &[u8]) -> Line {
-        let short = |at: usize| u32::try_from(at).unwrap_or(u32::MAX);
         let name = titled(name);
         let start = self.text.len();
         self.text.reserve(name.len() + value.len() + 4);
         self.text.extend_from_slice(name.as_bytes());
         self.text.extend_from_slice(b": ");
         self.text.extend_from_slice(value);
-        self.text.extend_from_slice(b"\r\n");
+        self.text.extend_from_slice(LINE_END);
         Line {
             name: short(start),
             name_length: short(name.len()),
@@ -145,7 +158,7 @@ impl Lines {
             let (name, value) = (line.name(), line.value());
             let whole = name.start..value.end + 2;
             let as_usual = self.part(name.end..value.start) == b": "
-                && self.part(value.end..whole.end) == b"\r\n";
+                && self.part(value.end..whole.end) == LINE_END;
             if as_usual && run.end == whole.start {
                 run.end = whole.end;
                 continue;
@@ -154,7 +167,7 @@ impl Lines {
             if as_usual {
                 run = whole;
             } else {
-                for part in [self.part(name), b": ", self.part(value), b"\r\n"] {
+                for part in [self.part(name), b": ", self.part(value), LINE_END] {
                     out.extend_from_slice(part);
                 }
             }
@@ -268,6 +281,23 @@ mod tests {
         lines.remove(&X_NEW);
         assert_eq!(written(&lines), "A: 1\r\nB: 3\r\nSet-Cookie: 7\r\n");
         assert_eq!(lines.first(&X_NEW), None);
+    }
+
+    #[test]
+    fn a_value_is_written_over_a_longer_one_and_nothing_else() {
+        for (cookies, kept) in [
+            ("Cookie: a=1; ours=2\r\n", "a=1"),
+            ("Cookie: a=12\r\n", "a=1"),
+            ("COOKIE:\t a=1; o=2 \n", "a=1"),
+            ("cookie:a=1234\n", "a=1"),
+            ("Cookie: a\r\n", "a=1"),
+            ("Cookie:\r\n", "a=1"),
+        ] {
+            let mut lines = lines(&format!("A: 1\r\n{cookies}B: 2\r\nCookie: b=3\r\n\r\n"));
+            lines.set(&http::header::COOKIE, kept.as_bytes());
+            assert_eq!(written(&lines), format!("A: 1\r\ncookie: {kept}\r\nB: 2\r\n"), "{cookies}");
+            assert_eq!(lines.first(&http::header::COOKIE), Some(kept.as_bytes()));
+        }
     }
 
     #[test]
