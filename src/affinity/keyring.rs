@@ -34,8 +34,6 @@ pub struct KeyRing {
 /// The ciphers in force during one period.
 pub struct Ciphers {
     period: u64,
-    /// The id that new keys name.
-    pub(super) sealing: u8,
     /// Indexed by key id; boxed since most ids have none and a cipher is large.
     by_id: Box<[Option<Box<Aes256Gcm>>]>,
 }
@@ -43,9 +41,9 @@ pub struct Ciphers {
 /// What of a ring is in force at one time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Season {
-    /// Keys are the same in the whole of it.
+    /// Its number.
     pub period: u64,
-    /// The id of the key that seals.
+    /// The id of the key that seals in the whole of it.
     pub sealing: u8,
 }
 
@@ -71,8 +69,8 @@ impl KeyRing {
         Self { secrets, rotation, back, derived: ArcSwap::from_pointee(ciphers) }
     }
 
-    /// The ciphers in force at `now`, or later ones that somebody with a later time has asked for:
-    /// those open all that these would, and nobody makes them anew by turns.
+    /// The ciphers in force at `now`, or the next ones, if somebody with a later time has asked for those: they
+    /// open all that these would but for the oldest keys, and nobody makes them anew by turns.
     pub(super) fn at(&self, now: UnixTime) -> arc_swap::Guard<Arc<Ciphers>> {
         let period = period_of(self.rotation, now);
         let ciphers = self.derived.load();
@@ -84,10 +82,12 @@ impl KeyRing {
         self.derived.load()
     }
 
-    /// What is in force at `now`. Without a look at the ciphers: this is asked for every request.
+    /// What is in force at `now`. Without a look at the ciphers, which may be those of the next period: this
+    /// is asked for every request, and its answer is the same for whoever asks at the same time.
     pub fn season(&self, now: UnixTime) -> Season {
         let period = period_of(self.rotation, now);
-        Season { period, sealing: sealing(&self.secrets, period) }
+        let sealing = self.secrets.first().map_or(0, |(id, _)| key_id(*id, period));
+        Season { period, sealing }
     }
 }
 
@@ -110,12 +110,7 @@ fn derive(
             }
         }
     }
-    Ciphers { period, sealing: sealing(secrets, period), by_id: by_id.into() }
-}
-
-/// The id of the key that seals in a period.
-fn sealing(secrets: &[(u8, Secret)], period: u64) -> u8 {
-    secrets.first().map_or(0, |(id, _)| key_id(*id, period))
+    Ciphers { period, by_id: by_id.into() }
 }
 
 fn key_id(config_id: u8, period: u64) -> u8 {

@@ -150,16 +150,16 @@ pub fn seal(
     nonce: [u8; NONCE],
     now: UnixTime,
 ) -> Option<String> {
-    let ciphers = keys.at(now);
+    let (ciphers, sealing) = (keys.at(now), keys.season(now).sealing);
     let mut bytes = [0; MAX_BYTES];
     let (head, rest) = bytes.split_first_chunk_mut::<HEAD>()?;
     let (start, at) = head.split_at_mut(2);
-    start.copy_from_slice(&[VERSION, ciphers.sealing]);
+    start.copy_from_slice(&[VERSION, sealing]);
     at.copy_from_slice(&nonce);
     let length = write(binding, rest)?;
     let (plain, rest) = rest.split_at_mut_checked(length)?;
     let tag = ciphers
-        .get(ciphers.sealing)?
+        .get(sealing)?
         .encrypt_inout_detached(&Nonce::from(nonce), associated, InOutBuf::from(plain))
         .ok()?;
     rest.first_chunk_mut::<TAG>()?.copy_from_slice(&tag);

@@ -111,8 +111,7 @@ pub(super) fn receive(
 
     let host_as_sent = header.first(&HOST).filter(|host| !host.is_empty());
     let host_as_sent = host_as_sent.ok_or(Refusal::NoHost)?;
-    let host_text = text(host_as_sent).filter(|host| host_is_sane(host));
-    let host_text = host_text.ok_or(Refusal::BadRequest)?;
+    let host_text = sane_host(host_as_sent).ok_or(Refusal::BadRequest)?;
     let target = target(header)?;
     let path = path::normalise(header.path());
     let bare = ctx.snapshot.bare_path(&path);
@@ -332,8 +331,14 @@ fn check_size(header: &impl Request, ctx: &Ctx) -> std::result::Result<(), Refus
     }
 }
 
-fn host_is_sane(host: &str) -> bool {
-    host.bytes().all(|b| b.is_ascii_alphanumeric() || b"-._~:[]%!$&'()*+,;=".contains(&b))
+/// A host and port in the letters that they may have (RFC 3986 §3.2.2).
+fn sane_host(host: &[u8]) -> Option<&str> {
+    let is_sane = |b: &u8| {
+        b.is_ascii_alphanumeric()
+            || matches!(b, b'-' | b'.' | b'_' | b'~' | b':' | b'[' | b']' | b'%' | b'=')
+            || matches!(b, b'!' | b'$' | b'&' | b'\'' | b'(' | b')' | b'*' | b'+' | b',' | b';')
+    };
+    host.iter().all(is_sane).then(|| std::str::from_utf8(host).ok()).flatten()
 }
 
 /// What a request asks for (RFC 9112 §3.2).

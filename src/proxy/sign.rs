@@ -36,7 +36,7 @@ fn hex(number: u128) -> String {
     for (two, byte) in text.chunks_exact_mut(2).zip(number.to_be_bytes()) {
         two.copy_from_slice(&[digit(byte >> 4), digit(byte & 15)]);
     }
-    String::from_utf8_lossy(&text).into_owned()
+    std::str::from_utf8(&text).unwrap_or_default().to_owned()
 }
 
 /// Tells who the client is.

@@ -335,9 +335,22 @@ mod tests {
     }
 
     #[test]
-    fn what_ends_by_itself_is_not_waited_for_and_a_failure_is_told() {
-        assert!(apart(drop, Duration::MAX).is_ok());
-        let fails = |_| std::panic::resume_unwind(Box::new(()));
-        assert!(apart(fails, Duration::MAX).is_err());
+    fn what_ends_is_waited_for_whether_it_has_given_word_or_not() {
+        for gives_word in [false, true] {
+            for fails in [false, true] {
+                let (ended, has_ended) = std::sync::mpsc::channel();
+                let run = move |stopped: Sender<()>| {
+                    if gives_word {
+                        stopped.send(()).unwrap();
+                    }
+                    ended.send(()).unwrap();
+                    if fails {
+                        std::panic::resume_unwind(Box::new(()));
+                    }
+                };
+                assert_eq!(apart(run, Duration::MAX).is_err(), fails);
+                assert!(has_ended.try_recv().is_ok());
+            }
+        }
     }
 }

@@ -1,6 +1,7 @@
 use super::*;
 use crate::model::Secret;
 use proptest::prelude::*;
+use std::num::NonZeroU32;
 
 const NOW: UnixTime = UnixTime(1_800_000_000);
 
@@ -46,6 +47,21 @@ fn a_key_sealed_by_another_program_opens() {
     let keys = keys("an example secret, not for use");
     let key = include_str!("vector.txt").trim();
     assert_eq!(read(&keys, "chat", key, NOW), Ok("b1".into()));
+}
+
+/// Else each answer would write the key anew, and none would be the one that is due.
+#[test]
+fn a_key_is_sealed_under_the_id_of_its_time_also_where_a_clock_was_set_back() {
+    let secrets = vec![(1, Secret::new("a secret of sixteen bytes".into()))];
+    let keys = KeyRing::new(secrets, NonZeroU32::new(3_600), 28_800, NOW);
+    let aad = associated("chat", "gateway-backend");
+    for back in [0, 3_600, 1, 3_601, 7_200] {
+        let now = UnixTime(NOW.0 - back);
+        let key = seal(&keys, &aad, &Binding { issued: now, seen: now, ..binding() }, [7; 12], now);
+        let mut buffer = OpenBuffer::default();
+        let opened = open(&keys, &aad, key.unwrap().as_bytes(), now, &mut buffer);
+        assert_eq!(opened.map(|(_, id)| id), Ok(keys.season(now).sealing), "{back}");
+    }
 }
 
 #[test]

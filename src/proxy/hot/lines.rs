@@ -285,19 +285,30 @@ mod tests {
 
     #[test]
     fn a_value_is_written_over_a_longer_one_and_nothing_else() {
-        for (cookies, kept) in [
-            ("Cookie: a=1; ours=2\r\n", "a=1"),
-            ("Cookie: a=12\r\n", "a=1"),
-            ("COOKIE:\t a=1; o=2 \n", "a=1"),
-            ("cookie:a=1234\n", "a=1"),
-            ("Cookie: a\r\n", "a=1"),
-            ("Cookie:\r\n", "a=1"),
+        for (cookies, kept, over) in [
+            ("Cookie: a=1; ours=2\r\n", "a=1", true),
+            ("Cookie: a=123\r\n", "a=1", true),
+            ("Cookie: a=12\r\n", "a=1", false),
+            ("COOKIE:\t a=1; o=2 \n", "a=1", true),
+            ("cookie:a=123\n", "a=1", true),
+            ("cookie:a=12\n", "a=1", false),
+            ("Cookie: a\r\n", "a=1", false),
+            ("Cookie:\r\n", "a=1", false),
+            ("Cookie: a=1\r\n", "", true),
         ] {
             let mut lines = lines(&format!("A: 1\r\n{cookies}B: 2\r\nCookie: b=3\r\n\r\n"));
-            lines.set(&http::header::COOKIE, kept.as_bytes());
-            assert_eq!(written(&lines), format!("A: 1\r\ncookie: {kept}\r\nB: 2\r\n"), "{cookies}");
-            assert_eq!(lines.first(&http::header::COOKIE), Some(kept.as_bytes()));
+            let length = lines.text.len();
+            for value in [kept, "longer=than=before"] {
+                lines.set(&http::header::COOKIE, value.as_bytes());
+                let text = written(&lines);
+                assert_eq!(text, format!("A: 1\r\ncookie: {value}\r\nB: 2\r\n"), "{cookies}");
+                assert_eq!(lines.first(&http::header::COOKIE), Some(value.as_bytes()));
+                assert_eq!(lines.text.len() == length, over && value == kept, "{cookies}");
+            }
         }
+        let mut lines = lines("SERVER: nginx\r\nA: 1\r\n\r\n");
+        lines.set(&http::header::SERVER, b"it");
+        assert_eq!(written(&lines), "Server: it\r\nA: 1\r\n");
     }
 
     #[test]
