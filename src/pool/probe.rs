@@ -4,13 +4,14 @@
 
 use super::member::Member;
 use super::tongue::Tongue;
+use super::wire::connect_unix;
 use crate::model::Address;
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora_core::protocols::http::v1::client::HttpSession;
 use pingora_core::protocols::{Stream, l4};
 use pingora_core::{Error, ErrorType, OrErr, Result};
 use tokio::io::AsyncWriteExt;
-use tokio::net::{TcpStream, UnixStream};
+use tokio::net::TcpStream;
 
 /// Connects to a backend, by TLS where its service does.
 pub(super) async fn connect(member: &Member, tongue: Tongue) -> Result<Stream> {
@@ -33,7 +34,7 @@ async fn reach(address: &Address) -> std::io::Result<l4::stream::Stream> {
             stream.set_nodelay(true)?;
             Ok(stream.into())
         }
-        Address::Unix(path) => Ok(UnixStream::connect(&**path).await?.into()),
+        Address::Unix(path) => Ok(connect_unix(&**path).await?.into()),
     }
 }
 

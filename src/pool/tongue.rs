@@ -1,6 +1,7 @@
 //! How the backends of a service are spoken to, whatever is said: the version of HTTP, and the
 //! PROXY header before it. Requests and health checks speak alike, hence here.
 
+use super::wire::connect_unix;
 use crate::model::ProxyProtocol;
 use async_trait::async_trait;
 use pingora_core::connectors::L4Connect;
@@ -15,7 +16,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::AsyncWriteExt;
-use tokio::net::{TcpStream, UnixStream};
+use tokio::net::TcpStream;
 
 /// Streams that share a connection, as in Pingora's and others' servers.
 const STREAMS: u32 = 100;
@@ -62,12 +63,15 @@ impl Tongue {
             peer.options.h2_connection_window_size = Some(WINDOWS);
             peer.options.h2_ping_interval = Some(PING);
         }
-        if let Some(version) = self.proxy_protocol {
-            let header = header(version, ends);
+        let header = self.proxy_protocol.map(|version| header(version, ends));
+        if let Some(header) = &header {
             // whatever else keeps connections apart goes on to do so
-            peer.group_key ^= SipHasher24::new_with_key(b"stickfast client").hash(&header);
-            let patience = peer.options.connection_timeout;
-            peer.options.custom_l4 = Some(Arc::new(Announcing { header, patience }));
+            peer.group_key ^= SipHasher24::new_with_key(b"stickfast client").hash(header);
+        }
+        // Pingora does not wait for sockets in the file system
+        if header.is_some() || matches!(peer._address, PingoraAddr::Unix(_)) {
+            let (header, patience) = (header.unwrap_or_default(), peer.options.connection_timeout);
+            peer.options.custom_l4 = Some(Arc::new(Dial { header, patience }));
         }
     }
 }
@@ -110,19 +114,19 @@ fn alike(one: SocketAddr, other: SocketAddr) -> (SocketAddr, SocketAddr) {
     (mapped(one), mapped(other))
 }
 
-/// Connects, and says the header before Pingora says anything.
+/// Connects, and says the header, if there is one, before Pingora says anything.
 #[derive(Debug)]
-struct Announcing {
+struct Dial {
     header: Vec<u8>,
     patience: Option<Duration>,
 }
 
 #[async_trait]
-impl L4Connect for Announcing {
+impl L4Connect for Dial {
     async fn connect(&self, address: &PingoraAddr) -> Result<Stream> {
         let connected = match self.patience {
-            None => self.announce(address).await,
-            Some(patience) => match tokio::time::timeout(patience, self.announce(address)).await {
+            None => self.dial(address).await,
+            Some(patience) => match tokio::time::timeout(patience, self.dial(address)).await {
                 Ok(connected) => connected,
                 Err(_) => Err(ErrorKind::TimedOut.into()),
             },
@@ -134,13 +138,13 @@ impl L4Connect for Announcing {
                 ErrorKind::ConnectionRefused | ErrorKind::NotFound => ErrorType::ConnectRefused,
                 _ => ErrorType::ConnectError,
             };
-            Error::because(etype, "connecting with a PROXY header", why).into_up()
+            Error::because(etype, "connecting", why).into_up()
         })
     }
 }
 
-impl Announcing {
-    async fn announce(&self, address: &PingoraAddr) -> std::io::Result<Stream> {
+impl Dial {
+    async fn dial(&self, address: &PingoraAddr) -> std::io::Result<Stream> {
         match address {
             PingoraAddr::Inet(address) => {
                 let mut stream = TcpStream::connect(address).await?;
@@ -149,7 +153,7 @@ impl Announcing {
             }
             PingoraAddr::Unix(address) => {
                 let path = address.as_pathname().ok_or(ErrorKind::InvalidInput)?;
-                let mut stream = UnixStream::connect(path).await?;
+                let mut stream = connect_unix(path).await?;
                 stream.write_all(&self.header).await?;
                 Ok(stream.into())
             }

@@ -4,10 +4,27 @@ use crate::model::Address;
 use rustix::io::Errno;
 use rustix::net::{RecvFlags, recv};
 use std::io::{self, IoSlice};
+use std::path::Path;
 use std::pin::Pin;
 use std::task::{Context, Poll};
+use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
+use tokio::time::sleep;
+
+/// Pause before a backend is asked again whose queue is full.
+const ASK_AGAIN: Duration = Duration::from_millis(5);
+
+/// Connects to a socket in the file system. Where the backend has as many connections to accept as may wait,
+/// the system says so at once; over the network a connection would wait, and so does this one.
+pub(super) async fn connect_unix(path: impl AsRef<Path>) -> io::Result<UnixStream> {
+    loop {
+        match UnixStream::connect(&path).await {
+            Err(why) if why.kind() == io::ErrorKind::WouldBlock => sleep(ASK_AGAIN).await,
+            connected => return connected,
+        }
+    }
+}
 
 /// One connection.
 #[derive(Debug)]
@@ -30,7 +47,7 @@ impl Wire {
                 stream.set_nodelay(true)?;
                 Self::Tcp(stream)
             }
-            Address::Unix(path) => Self::Unix(UnixStream::connect(&**path).await?),
+            Address::Unix(path) => Self::Unix(connect_unix(&**path).await?),
         })
     }
 

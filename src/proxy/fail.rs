@@ -54,8 +54,11 @@ fn policy_rejects(ctx: &Ctx) -> bool {
 /// Whether this machine has no descriptor or buffer left. Ports run out for one backend at a time, which matters to
 /// those who are bound to it.
 fn out_of_resources(error: &Error, bound: bool) -> bool {
-    let cause = error.root_cause().downcast_ref::<std::io::Error>();
-    match cause.and_then(std::io::Error::raw_os_error) {
+    // Pingora wraps the system's in a cause of its own that tells our address
+    let root: &(dyn std::error::Error + 'static) = error.root_cause();
+    let mut causes = std::iter::successors(Some(root), |cause| cause.source());
+    let system = causes.find_map(|cause| cause.downcast_ref::<std::io::Error>());
+    match system.and_then(std::io::Error::raw_os_error) {
         Some(libc::EMFILE | libc::ENFILE | libc::ENOBUFS | libc::ENOMEM) => true,
         Some(libc::EADDRNOTAVAIL) => bound,
         _ => false,
@@ -127,12 +130,32 @@ pub(super) fn after_sending(
 mod tests {
     use super::*;
 
+    /// As Pingora tells of it.
+    #[derive(Debug)]
+    struct Told(std::io::Error);
+
+    impl std::fmt::Display for Told {
+        fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+            write!(f, "from somewhere: {}", self.0)
+        }
+    }
+
+    impl std::error::Error for Told {
+        fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+            Some(&self.0)
+        }
+    }
+
     #[test]
     fn the_next_backend_would_fail_alike_where_this_machine_is_out_of_something() {
         let of = |code, bound| {
-            let cause = std::io::Error::from_raw_os_error(code);
-            let error = Error::because(ErrorType::ConnectError, "cannot connect", cause);
-            out_of_resources(&error, bound)
+            let cause = || std::io::Error::from_raw_os_error(code);
+            let plain = Error::because(ErrorType::ConnectError, "cannot connect", cause());
+            let told = Error::because(ErrorType::BindError, "cannot connect", Told(cause()));
+            let nested = Error::because(ErrorType::InternalError, "to a backend", told);
+            let [plain, nested] = [plain, nested].map(|error| out_of_resources(&error, bound));
+            assert_eq!(plain, nested);
+            plain
         };
         assert!([libc::EMFILE, libc::ENOBUFS].map(|code| of(code, false)).iter().all(|out| *out));
         // no port is left for this address, or there is no way to its kind of addresses

@@ -11,7 +11,10 @@ use std::time::Duration;
 
 /// Answers every request with its name; a connection for each.
 fn serve(path: &Path, name: &'static str) {
-    let listener = UnixListener::bind(path).unwrap();
+    accept(UnixListener::bind(path).unwrap(), name);
+}
+
+fn accept(listener: UnixListener, name: &'static str) {
     thread::spawn(move || {
         for stream in listener.incoming().map_while(Result::ok) {
             thread::spawn(move || {
@@ -82,6 +85,31 @@ fn backends_may_be_behind_sockets_with_checks_and_affinity() {
     assert_eq!(moved.status, 200);
     let answer = client.get("/");
     assert_eq!(answer.status, 200, "{}", answer.text());
+}
+
+#[test]
+fn a_backend_whose_queue_is_full_is_waited_for() {
+    for hot_path in ["on", "off"] {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("u");
+        let listener = UnixListener::bind(&path).unwrap();
+        rustix::net::listen(&listener, 0).unwrap();
+        let _first_in_queue = UnixStream::connect(&path).unwrap();
+        let setup = Setup::of(&[]).backend("u", &format!("unix:{}", path.display()));
+        let gateway = Gateway::start(&setup.server(&format!("hotPath: {hot_path}")));
+        let mut client = gateway.client();
+        thread::scope(|scope| {
+            let asking = scope.spawn(|| client.get("/"));
+            gateway.wait_for_metric(
+                "stickfast_backend_requests_in_flight",
+                &[("backend", "u")],
+                1.0,
+            );
+            accept(listener, "u");
+            let answer = asking.join().unwrap();
+            assert_eq!((answer.status, answer.text()), (200, "u".to_owned()), "{hot_path}");
+        });
+    }
 }
 
 #[test]

@@ -27,6 +27,9 @@ const FOR_A_REQUEST: u64 = 4;
 /// Whoever gets so many bytes may open a window, or measure. More than the answer to a PING (17).
 const FOR_BYTES: u64 = 32;
 
+/// Reads before others get their turn.
+const TURN: u32 = 32;
+
 /// Counts frames; fed with all bytes of a connection, in whatever pieces.
 #[derive(Debug)]
 pub(super) struct Chatter {
@@ -38,6 +41,8 @@ pub(super) struct Chatter {
     /// Frames beyond the business of the connection, times [`FOR_BYTES`].
     excess: u64,
     since: Instant,
+    /// Reads that have brought something, one after the other.
+    in_a_row: u32,
     written: Written,
 }
 
@@ -60,6 +65,7 @@ impl Chatter {
             skip: PREFACE,
             excess: 0,
             since: now,
+            in_a_row: 0,
             written: Written::default(),
         }
     }
@@ -74,8 +80,19 @@ impl Chatter {
         self.written.0.fetch_add(bytes as u64, Ordering::Relaxed);
     }
 
-    /// Takes in what was read; `false` when the client is to be cut off.
+    /// Whether others are to be served before it is read again. The library below reads for as long as there is
+    /// something, and the task that serves the connection is not bound to Tokio's budget.
+    pub(super) fn has_had_its_turn(&mut self) -> bool {
+        let had = self.in_a_row >= TURN;
+        if had {
+            self.in_a_row = 0;
+        }
+        had
+    }
+
+    /// Takes in what was read, if it was anything; `false` when the client is to be cut off.
     pub(super) fn is_fair(&mut self, read: &[u8]) -> bool {
+        self.in_a_row = if read.is_empty() { 0 } else { self.in_a_row + 1 };
         self.count(read);
         self.excess <= TOLERATED * FOR_BYTES || {
             self.forget(clock::monotonic_now());
@@ -179,6 +196,22 @@ mod tests {
         assert!(all_fair);
         let asks = [frame(2, 5), frame(HEADERS, 40), frame(8, 4), frame(3, 4)].concat();
         assert!((0..10_000).all(|_| chatter.is_fair(&asks)));
+    }
+
+    #[test]
+    fn one_who_never_pauses_takes_turns_with_others() {
+        let mut chatter = begun();
+        let mut turns = |pause_behind: u32| {
+            let reads = (0..TURN * 10).filter(|nth| {
+                let had = chatter.has_had_its_turn();
+                let pauses = nth % pause_behind == pause_behind - 1;
+                chatter.is_fair(if pauses { b"" } else { b"x" });
+                had
+            });
+            reads.count()
+        };
+        assert_eq!(turns(TURN), 0);
+        assert_eq!(turns(u32::MAX), 9);
     }
 
     #[test]

@@ -315,6 +315,10 @@ impl AsyncRead for ClientIo {
         if this.out_of_time(cx) {
             return Poll::Ready(Err(ErrorKind::TimedOut.into()));
         }
+        if this.chatter.as_mut().is_some_and(|chatter| chatter.has_had_its_turn()) {
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
         let before = buffer.filled().len();
         let peeked = this.peeked.get_mut();
         let result = if peeked.is_empty() {

@@ -264,7 +264,7 @@ pub(super) async fn serve(
         AssertUnwindSafe(served).catch_unwind()
     };
     let mut short = Short { under_way: FuturesUnordered::new(), alarms: Vec::new() };
-    // each stream stops after two pieces of its answer
+    // each stream stops after two pieces of its answer, and `ClientIo` after some reads
     let parting = tokio::task::unconstrained(accept(&server, io, &mut short, begin)).await;
     // they learn that their client has left
     while short.under_way.next().await.is_some() {}
