@@ -111,7 +111,7 @@ class Container:
 
     def _boot(self):
         command = ["systemd-nspawn", "--boot", f"--directory={self.root}", "--register=no",
-                   f"--machine={self.folder.name}", "--private-network", "--console=pipe",
+                   f"--machine=stickfast-{uuid.uuid4().hex[:8]}", "--private-network", "--console=pipe",
                    "--link-journal=no", "--resolv-conf=off", "--timezone=off"]
         if not Path("/run/systemd/system").is_dir():
             command.append("--keep-unit")
